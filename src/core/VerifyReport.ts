@@ -1,0 +1,100 @@
+/**
+ * What a verification says: a verdict, each level by itself, every failure with its place and both
+ * sides, and in words what was not proven.
+ *
+ * `line` is the physical line of its file, from 1; `seq` counts rows; `offset` is bytes from the
+ * start of the file. The `kind` strings of failures are printed by `verify --json` and are stable;
+ * `hash_break`, `orphan` and `unknown_event_schema_version` are those of the original's audit.
+ */
+import { Schema } from "effect"
+
+/** What was looked at, from the rows themselves to what lies beside them. */
+export const Level = Schema.Literals([
+  "rows",
+  "seal",
+  "lines",
+  "signatures",
+  "parents",
+  "index",
+  "parity",
+  "checkpoints"
+])
+export type Level = typeof Level.Type
+
+const side = Schema.Union([Schema.String, Schema.Finite, Schema.Null])
+
+/** Why: what should be there and what is. `which` names the hash of a `hash_break`. */
+export const Reason = Schema.Struct({
+  kind: Schema.String,
+  which: Schema.optionalKey(Schema.String),
+  expected: side,
+  actual: side
+})
+export type Reason = typeof Reason.Type
+
+/** One finding. */
+export class Failure extends Schema.Class<Failure>("sealog/Failure")({
+  level: Level,
+  seq: Schema.Int,
+  line: Schema.Int,
+  eventId: Schema.String,
+  path: Schema.String,
+  offset: Schema.Int,
+  reason: Reason
+}) {
+  get message(): string {
+    const { kind, which, expected, actual } = this.reason
+    const id = this.eventId === "" ? "" : ` (${this.eventId})`
+    const name = which === undefined ? kind : `${kind}: ${which}`
+    return (
+      `row ${this.seq}${id}, ${this.path}:${this.line} at byte ${this.offset}: ${name}, ` +
+      `expected ${expected}, found ${actual}`
+    )
+  }
+}
+
+const Check = Schema.Literals(["Passed", "Failed", "Skipped"])
+
+const common = {
+  path: Schema.String,
+  rows: Schema.Int,
+  head: Schema.Struct({
+    seq: Schema.Int,
+    leafHash: Schema.String,
+    id: Schema.NullOr(Schema.String),
+    eventHash: Schema.NullOr(Schema.String)
+  }),
+  checks: Schema.Record(Schema.String, Check),
+  remarks: Schema.Array(Failure),
+  notProven: Schema.Array(Schema.String)
+}
+
+/** Nothing was found. What that does not prove stands in `notProven`. */
+export class Intact extends Schema.TaggedClass<Intact>()("Intact", common) {}
+
+/** Something was found: the first failures in order, and how many there are in all. */
+export class Damaged extends Schema.TaggedClass<Damaged>()("Damaged", {
+  ...common,
+  failures: Schema.Array(Failure),
+  failureCount: Schema.Int
+}) {}
+
+export type VerifyReport = Intact | Damaged
+
+/** What someone without keys could still have changed unnoticed, given what was checked. */
+export const notProven = (
+  checks: ReadonlyMap<Level, "Passed" | "Failed" | "Skipped">
+): ReadonlyArray<string> => {
+  const passed = (level: Level) => checks.get(level) === "Passed"
+  const said = [
+    "that no rows were cut off the end: keep the head, or a checkpoint, somewhere else",
+    "who wrote the rows: whoever owns the disk can write an unsigned history anew"
+  ]
+  if (!passed("lines")) {
+    said.push("id, times, source, type, trace, session and tags of rows without a line hash")
+  }
+  if (!passed("parity")) {
+    said.push("that no id is used twice, and that the mirror holds the same rows")
+  }
+  return said
+}
