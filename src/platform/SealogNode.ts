@@ -1,0 +1,127 @@
+/**
+ * Everything wired, for Node and Deno: one layer from a directory to an open ledger.
+ *
+ *   home (directories, guard) -> mirror.sqlite (two connections) -> ledger and reader
+ *
+ * The guard is taken before the mirror is opened and let go after it is closed. Where nothing can
+ * be written, the ledger opens for reading, and the mirror as a file that does not change.
+ */
+import * as NodeFiles from "./NodeFiles.ts"
+import * as NodePath from "@effect/platform-node/NodePath"
+import type { FileSystem } from "effect"
+import { Effect, Layer, Path } from "effect"
+import { SecureRandom } from "effect/crypto"
+import type { SqlClient } from "effect/sql"
+import type { SqlError } from "effect/sql/SqlError"
+import { mirrorError, unwritableBecause } from "../store/errors.ts"
+import type { MirrorError } from "../store/errors.ts"
+import type { Guard } from "../store/Guard.ts"
+import * as HomeModule from "../store/Home.ts"
+import { Home } from "../store/Home.ts"
+import type { Location } from "../store/Layout.ts"
+import * as Layout from "../store/Layout.ts"
+import * as Ledger from "../store/Ledger.ts"
+import * as PolicyGate from "../store/PolicyGate.ts"
+import type { Reader } from "../store/Reader.ts"
+import { ReadSql } from "../store/ReadSql.ts"
+import * as FastHashes from "./FastHashes.ts"
+import * as OsLock from "./OsLock.ts"
+import * as SqliteClient from "./SqliteClient.ts"
+
+/** Files, paths, the guard, randomness and fast hashes of the running system. */
+export const layerPlatform: Layer.Layer<
+  FileSystem.FileSystem | Path.Path | Guard | SecureRandom.SecureRandom
+> = Layer.mergeAll(
+  NodeFiles.layer,
+  NodePath.layer,
+  OsLock.layer,
+  SecureRandom.layerWebCrypto,
+  Layer.effect(Ledger.CurrentHashes, FastHashes.make)
+)
+
+/** A mirror that cannot be written: as others may be changing it, or as a file that lies still. */
+const readOnly = (filename: string) => {
+  const asItLies = SqliteClient.layerReadOnly({ filename, immutable: true })
+  const probe = Layer.effectDiscard(
+    Effect.flatMap(ReadSql, (sql) => sql`SELECT count(*) FROM sqlite_schema`)
+  )
+  return probe.pipe(
+    Layer.provideMerge(SqliteClient.layerReadOnly({ filename })),
+    Layer.catch(() => asItLies)
+  )
+}
+
+const asMirrorError = <A, R>(layer: Layer.Layer<A, SqlError, R>): Layer.Layer<A, MirrorError, R> =>
+  Layer.catch(layer, (error) => Layer.effectContext(Effect.fail(mirrorError("open")(error))))
+
+/**
+ * The committed rows of a mirror that someone else may be writing; where its directory cannot be
+ * written, the file as it lies. Nothing of it is changed.
+ */
+export const layerMirrorReadOnly = (
+  filename: string
+): Layer.Layer<SqlClient.SqlClient | ReadSql, MirrorError> => asMirrorError(readOnly(filename))
+
+/** The mirror at home; where it cannot be written, the home is one for reading. */
+const layerMirror: Layer.Layer<SqlClient.SqlClient | ReadSql | Home, MirrorError, Home> =
+  Layer.unwrap(
+    Effect.map(Home, (home) => {
+      const filename = home.layout.mirror
+      const forReading = (mode: HomeModule.Mode) =>
+        Layer.merge(layerMirrorReadOnly(filename), Layer.succeed(Home, { ...home, mode }))
+      if (home.mode._tag === "ReadOnly") return forReading(home.mode)
+      return Layer.merge(
+        asMirrorError(SqliteClient.layer({ filename })),
+        Layer.succeed(Home, home)
+      ).pipe(
+        Layer.catch((error) => {
+          const reason = home.identity === undefined ? undefined : unwritableBecause(error)
+          return reason === undefined
+            ? Layer.effectContext(Effect.fail(error))
+            : forReading({ _tag: "ReadOnly", reason })
+        })
+      )
+    })
+  )
+
+/**
+ * As `layer`, over files, guard and randomness that the caller brings: a test's, or another system's.
+ */
+export const layerOver = <Rs extends ReadonlyArray<unknown> = readonly []>(
+  options: Ledger.Options<Rs> & Location
+): Layer.Layer<
+  Ledger.Ledger | Reader,
+  Ledger.OpenError,
+  FileSystem.FileSystem | Path.Path | Guard | SecureRandom.SecureRandom | Rs[number]
+> =>
+  Ledger.layerHome(options).pipe(
+    Layer.provide(layerMirror),
+    Layer.provide(HomeModule.layer(options)),
+    Layer.provide(PolicyGate.layer<Rs[number]>(options.rules ?? []))
+  )
+
+/**
+ * A ledger in a directory, or in one file that Cortex reads (`{ file }`), open until the scope of
+ * the layer closes. Asks for nothing but what its rules ask for. Two layers of one ledger exclude
+ * each other, in one process and between processes: the second fails with `StoreBusy`.
+ */
+export const layer = <Rs extends ReadonlyArray<unknown> = readonly []>(
+  options: Ledger.Options<Rs> & Location
+): Layer.Layer<Ledger.Ledger | Reader, Ledger.OpenError, Rs[number]> =>
+  Layer.provide(layerOver<Rs>(options), layerPlatform)
+
+/**
+ * Readers of a ledger that someone else may be writing: no guard, no change to any file of it. For
+ * them the ledger ends at the newest row that the mirror has committed.
+ */
+export const layerReader = (
+  options: Ledger.Settings & Location
+): Layer.Layer<Reader, MirrorError> =>
+  Ledger.layerReader(options).pipe(
+    Layer.provide(
+      Layer.unwrap(
+        Effect.map(Path.Path, (path) => layerMirrorReadOnly(Layout.of(path, options).mirror))
+      )
+    ),
+    Layer.provide(layerPlatform)
+  )

@@ -1,0 +1,117 @@
+/**
+ * Backup: a copy of a ledger's rows and identity, taken while it is in use.
+ *
+ * Segments are copied up to a position that was acknowledged when the copy began, then
+ * `ledger.json`, each durable, in this order: an unfinished copy is not a ledger. Guard and mirror
+ * are never copied; the copy's mirror is rebuilt when it is opened.
+ */
+import { Effect, FileSystem, Path, Schema } from "effect"
+import type { Head } from "../core/Chain.ts"
+import * as durable from "./durable.ts"
+import { JournalError, journalError, RowDamaged } from "./errors.ts"
+import type { JournalReader, Place } from "./Journal.ts"
+import * as Layout from "./Layout.ts"
+
+/** What a backup holds: rows up to `head`, bytes of its journal. */
+export class BackupReport extends Schema.Class<BackupReport>("sealog/BackupReport")({
+  path: Schema.String,
+  rows: Schema.Int,
+  bytes: Schema.Int,
+  head: Schema.Struct({ seq: Schema.Int, leafHash: Schema.String })
+}) {}
+
+const chunkBytes = 1024 * 1024
+
+const lf = 0x0a
+
+const linesIn = (bytes: Uint8Array): number => {
+  let lines = 0
+  for (let at = bytes.indexOf(lf); at !== -1; at = bytes.indexOf(lf, at + 1)) lines++
+  return lines
+}
+
+const lost = (path: string, offset: number, seq: number, expected: string, actual: string) =>
+  new RowDamaged({ seq, path, offset, leg: "journal", expected, actual })
+
+/** Copy the first `length` bytes of a file into a new one, durable; the lines that were copied. */
+const copyPrefix = Effect.fnUntraced(
+  function* (from: string, length: number, to: string) {
+    const fs = yield* FileSystem.FileSystem
+    const source = yield* durable.open(from, "r")
+    const target = yield* durable.open(to, "wx")
+    yield* fs.chmod(to, 0o600)
+    let lines = 0
+    for (let done = 0; done < length; done += chunkBytes) {
+      const size = Math.min(chunkBytes, length - done)
+      const part = yield* durable.readRange(source, done, size)
+      const end = done + part.byteLength
+      if (part.byteLength < size) {
+        return yield* lost(from, end, 0, `${length} bytes`, `${end} bytes`)
+      }
+      yield* target.writeAll(part)
+      lines += linesIn(part)
+    }
+    yield* target.sync
+    return lines
+  },
+  (effect, _from, _length, to) =>
+    effect.pipe(
+      Effect.scoped,
+      Effect.uninterruptible,
+      Effect.catchTag("PlatformError", (error) => Effect.fail(journalError("copy", to)(error)))
+    )
+)
+
+/** Copy rows up to `head`, whose line lies at `last`, to a directory that is empty or not there. */
+export const make = Effect.fn("Backup.make")(function* (
+  journal: JournalReader,
+  head: Head,
+  last: Place | undefined,
+  directory: string
+) {
+  const fs = yield* FileSystem.FileSystem
+  const paths = yield* Path.Path
+  const to = Layout.of(paths, journal.format === "cortex" ? { file: directory } : { directory })
+  yield* refuseTaken(to)
+  if (journal.format === "segments") yield* durable.makeDirectory(to.journal)
+  let bytes = 0
+  let lines = 0
+  for (const file of yield* journal.files) {
+    if (last === undefined || file.segment > last.segment) continue
+    const length = file.segment === last.segment ? last.offset + last.length + 1 : file.bytes
+    const name = paths.basename(file.path)
+    const target = journal.format === "cortex" ? to.journal : paths.join(to.journal, name)
+    lines += yield* copyPrefix(file.path, length, target)
+    bytes += length
+  }
+  if (journal.format === "segments" && lines !== head.seq) {
+    return yield* lost(journal.layout.journal, 0, lines, `${head.seq} rows`, `${lines} rows`)
+  }
+  const parent = journal.format === "cortex" ? paths.dirname(to.journal) : to.journal
+  yield* durable.syncDirectory(parent)
+  if (journal.format === "segments") {
+    const identity = journal.layout.ledgerJson
+    const text = yield* Effect.mapError(fs.readFile(identity), journalError("read", identity))
+    yield* durable.writeFile(to.ledgerJson, text)
+  }
+  const { seq, leafHash } = head
+  return new BackupReport({ path: to.name, rows: seq, bytes, head: { seq, leafHash } })
+})
+
+const refuseTaken = Effect.fnUntraced(function* (to: Layout.Layout) {
+  const fs = yield* FileSystem.FileSystem
+  const kind = yield* durable.kindAt(to.name)
+  const free =
+    kind === undefined ||
+    (kind === "Directory" &&
+      (yield* Effect.mapError(fs.readDirectory(to.name), journalError("list", to.name))).length ===
+        0)
+  if (free && !(kind === "Directory" && to.format === "cortex")) return
+  return yield* new JournalError({
+    operation: "back up",
+    path: to.name,
+    code: "EEXIST",
+    cause: new Error("the place is taken"),
+    hint: "name a place that is empty or does not exist"
+  })
+})

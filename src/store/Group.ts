@@ -1,0 +1,238 @@
+/**
+ * A group in the making: what each append asks of the ledger, and the rows it puts forward.
+ *
+ * Per draft, in this order: parity, the id, the parent, gates or a ready decision, then the seal on
+ * top of the row before. Rows of the same group count: an id or parent may be one of them. What
+ * SQL says was read for the whole group at once, so all but gates and known ids is decided without
+ * leaving this fiber. No row of a refused append stays in the group.
+ */
+import { Effect, Result } from "effect"
+import type { SqlClient } from "effect/sql"
+import type { SqlError } from "effect/sql/SqlError"
+import type { Head } from "../core/Chain.ts"
+import type { CompleteDraft } from "../core/Event.ts"
+import * as Event from "../core/Event.ts"
+import type * as Hashes from "../core/Hashes.ts"
+import * as Policy from "../core/Policy.ts"
+import type * as Row from "../core/Row.ts"
+import * as Seal from "../core/Seal.ts"
+import type { IndexRow, Settled } from "./Mirror.ts"
+import * as Mirror from "./Mirror.ts"
+import type { PolicyGate } from "./PolicyGate.ts"
+import type { Rows } from "./Reader.ts"
+import type { AppendOptions, Receipt, Refusal } from "./Receipt.ts"
+import { AlreadyAppended, Appended, UnknownParent } from "./Receipt.ts"
+
+/** A draft on its way, with the votes of the rules that saw it alone. */
+export interface Voted {
+  readonly draft: CompleteDraft
+  readonly index: number
+  readonly votes: ReadonlyArray<Policy.Contribution>
+}
+
+/** The drafts of one append. */
+export interface Append {
+  readonly drafts: ReadonlyArray<Voted>
+  readonly options: AppendOptions
+}
+
+/** A row that the group will write. */
+export interface Pending {
+  readonly draft: CompleteDraft
+  readonly event: Seal.Sealed
+  readonly seq: number
+  readonly parentSeq: number | null
+}
+
+/** What a draft will answer: a row of the group, the twin of one, or a row that was there before. */
+export type Planned =
+  | { readonly _tag: "New" | "Twin"; readonly nth: number }
+  | { readonly _tag: "Old"; readonly receipt: AlreadyAppended }
+
+/** The state of one group; made anew for each attempt. */
+export interface Group {
+  readonly before: Head
+  readonly rows: Array<Pending>
+  readonly byId: Map<string, number>
+  /** The index rows of all ids and parents that the group's drafts name. */
+  readonly stored: ReadonlyMap<string, IndexRow>
+  /** The parity rule's decision, or why it blocks every append of the group. */
+  readonly parity: Policy.Decision
+  /** How many rows `events` was given already, in this transaction. */
+  inserted: number
+}
+
+/** Evidence, not hope: what SQL has settled against what the writer made durable. */
+export const parityOf = (head: Head, { head: mirror }: Settled): Policy.Decision => {
+  const same =
+    mirror.seq === head.seq &&
+    mirror.leafHash === head.leafHash &&
+    mirror.eventHash === head.eventHash
+  const vote: Policy.Contribution = {
+    ruleId: Policy.Rules.parityInvariant,
+    outcome: same ? "allow" : "reject",
+    reason: same
+      ? `both legs end at row ${head.seq}, ${head.leafHash}`
+      : `the journal ends at row ${head.seq}, the mirror at row ${mirror.seq}`,
+    breakGlassOverrideAllowed: false
+  }
+  return Result.getOrThrow(Policy.compose([vote]))
+}
+
+/** A group on top of `before`, with what SQL says of its ids. */
+export const start = (
+  before: Head,
+  settled: Settled,
+  stored: ReadonlyMap<string, IndexRow>
+): Group => ({
+  before,
+  rows: [],
+  byId: new Map(),
+  stored,
+  parity: parityOf(before, settled),
+  inserted: 0
+})
+
+/** The votes on one draft as a decision that lets it pass, or the refusal. */
+export const decideLedger = (
+  policy: PolicyGate["Service"],
+  { draft, index, votes }: Voted,
+  asked: ReadonlyArray<Policy.Contribution>,
+  { breakGlass, decisions }: AppendOptions
+): Effect.Effect<unknown, Policy.PolicyRefused | Event.DraftInvalid> => {
+  const pass = (decision: Policy.Decision) =>
+    Effect.fromResult(Policy.pass("ledger.append", decision, draft.source.type, index))
+  if (decisions?.ledger !== undefined) return pass(decisions.ledger)
+  return policy.compose(asked.length === 0 ? votes : [...votes, ...asked], breakGlass).pipe(
+    Effect.mapError(({ reason: actual }) => {
+      const place = { index, path: "/breakGlass", expected: "a valid authorization" }
+      return new Event.DraftInvalid({ ...place, actual })
+    }),
+    Effect.flatMap(pass)
+  )
+}
+
+interface Dependencies {
+  readonly sql: SqlClient.SqlClient
+  readonly rows: Rows
+  readonly policy: PolicyGate["Service"]
+  readonly hashes: Hashes.Hashes
+}
+
+/** A gate sees the rows before its own, so they are inserted before it is asked. */
+export const insertPending = (
+  sql: SqlClient.SqlClient,
+  group: Group
+): Effect.Effect<void, SqlError> => {
+  const missing = group.rows.slice(group.inserted).map((row) => row.event)
+  if (missing.length === 0) return Effect.void
+  group.inserted = group.rows.length
+  return Mirror.insertEvents(sql, missing)
+}
+
+/** Asks for appends; `ask` adds the rows of one to the group, or none where it is refused. */
+export const makeAsk = ({ sql, rows, policy, hashes }: Dependencies) => {
+  /** The same id in this group: its twin where the content is the same. */
+  const askGroup = ({ draft, index }: Voted, group: Group) => {
+    const nth = group.byId.get(draft.id)
+    const pending = nth === undefined ? undefined : group.rows[nth]
+    if (nth === undefined || pending === undefined) return undefined
+    const differs = Event.differences(draft, pending.draft)
+    return differs.length === 0
+      ? Effect.succeed<Planned>({ _tag: "Twin", nth })
+      : Effect.fail(new Mirror.IdConflict({ index, id: draft.id, seq: pending.seq, differs }))
+  }
+
+  /** The same id in an earlier row, which is read to compare contents. */
+  const askStored = Effect.fnUntraced(function* ({ draft, index }: Voted, row: IndexRow) {
+    const event = yield* rows.event(row)
+    const { id } = draft
+    const { seq, leafHash, eventHash } = event
+    const differs = Event.differences(draft, event)
+    if (differs.length > 0) return yield* new Mirror.IdConflict({ index, id, seq, differs })
+    const receipt = new AlreadyAppended({ seq, leafHash, id, eventHash })
+    return { _tag: "Old", receipt } satisfies Planned
+  })
+
+  const parentSeqOf = (parentId: string, group: Group): number | undefined => {
+    const nth = group.byId.get(parentId)
+    return nth === undefined ? group.stored.get(parentId)?.seq : group.rows[nth]?.seq
+  }
+
+  const admit = ({ draft }: Voted, parentSeq: number | null, group: Group): Planned => {
+    const nth = group.rows.length
+    const prev = group.rows.at(-1)?.event.eventHash ?? group.before.eventHash
+    const event = Seal.seal(draft, prev, hashes)
+    group.rows.push({ draft, event, seq: group.before.seq + nth + 1, parentSeq })
+    group.byId.set(event.id, nth)
+    return { _tag: "New", nth }
+  }
+
+  const askGates = Effect.fnUntraced(function* (
+    voted: Voted,
+    options: AppendOptions,
+    group: Group
+  ) {
+    yield* insertPending(sql, group)
+    const asked = yield* policy.ask(voted.draft, sql)
+    yield* decideLedger(policy, voted, asked, options)
+  })
+
+  const askOne = (
+    voted: Voted,
+    options: AppendOptions,
+    group: Group
+  ): Effect.Effect<Planned, Refusal | SqlError> => {
+    const { draft, index } = voted
+    const parity = options.decisions?.mirror ?? group.parity
+    const passed = Policy.pass("mirror.append", parity, draft.source.type, index)
+    if (Result.isFailure(passed)) return Effect.fail(passed.failure)
+    const twin = askGroup(voted, group)
+    if (twin !== undefined) return twin
+    const row = group.stored.get(draft.id)
+    if (row !== undefined) return askStored(voted, row)
+    const { parentId } = draft
+    const parentSeq = parentId === undefined ? null : parentSeqOf(parentId, group)
+    if (parentId !== undefined && parentSeq === undefined) {
+      return Effect.fail(new UnknownParent({ index, parentId }))
+    }
+    const admitted = () => admit(voted, parentSeq ?? null, group)
+    if (options.decisions?.ledger !== undefined) {
+      return Effect.map(decideLedger(policy, voted, [], options), admitted)
+    }
+    return policy.hasGates
+      ? Effect.map(askGates(voted, options, group), admitted)
+      : Effect.succeed(admitted())
+  }
+
+  const ask = Effect.fnUntraced(function* (
+    { drafts, options }: Append,
+    group: Group
+  ): Effect.fn.Return<ReadonlyArray<Planned>, Refusal | SqlError> {
+    const planned: Array<Planned> = []
+    const size = group.rows.length
+    const withdraw = Effect.sync(() => {
+      for (const { event } of group.rows.splice(size)) group.byId.delete(event.id)
+    })
+    for (const voted of drafts) {
+      planned.push(yield* Effect.tapError(askOne(voted, options, group), () => withdraw))
+    }
+    return planned
+  })
+
+  return ask
+}
+
+/** What an append answers once its group is durable. */
+export const receiptsOf = (
+  planned: ReadonlyArray<Planned>,
+  encoded: Row.Group
+): ReadonlyArray<Receipt> =>
+  planned.map((plan): Receipt => {
+    if (plan._tag === "Old") return plan.receipt
+    const row = encoded.rows[plan.nth]
+    if (row === undefined) throw new Error("a planned row is not in its group")
+    const { seq, leafHash, event } = row
+    const fields = { seq, leafHash, id: event.id, eventHash: event.eventHash }
+    return plan._tag === "New" ? new Appended(fields) : new AlreadyAppended(fields)
+  })

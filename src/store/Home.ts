@@ -1,0 +1,215 @@
+/**
+ * The place of one ledger: its directories made or checked, its guard held, its identity read.
+ *
+ * A directory is a ledger when it has `ledger.json`, which is written last. Without it, a directory
+ * that holds nothing but what an unfinished beginning leaves is made anew; one with rows, or with
+ * anything foreign, is refused. Where nothing can be written, an existing ledger is opened for
+ * reading, without the guard.
+ */
+import { Context, Effect, FileSystem, Layer, Path, Schema } from "effect"
+import type { Scope } from "effect"
+import * as Segment from "../core/Segment.ts"
+import * as durable from "./durable.ts"
+import type { JournalError } from "./errors.ts"
+import { journalError, unwritableBecause } from "./errors.ts"
+import type { LockError, StoreBusy } from "./Guard.ts"
+import { Guard } from "./Guard.ts"
+import type { Layout, Location } from "./Layout.ts"
+import * as LayoutOf from "./Layout.ts"
+
+/** The format that this version writes and reads. */
+export const format = "sealog/1"
+
+/** `ledger.json`: who the ledger is. Written once, last. */
+export const Identity = Schema.Struct({
+  id: Schema.String,
+  format: Schema.Literal(format),
+  created: Schema.String
+})
+export type Identity = typeof Identity.Type
+
+/** A path that is not a ledger and cannot become one. Nothing was written there. */
+export class NotALedger extends Schema.TaggedError<NotALedger>()("NotALedger", {
+  path: Schema.String,
+  reason: Schema.String,
+  hint: Schema.String
+}) {
+  override get message(): string {
+    return `${this.path} is not a ledger: ${this.reason}. ${this.hint}`
+  }
+}
+
+/** A ledger of a format that this version does not know. Nothing was changed. */
+export class FormatUnknown extends Schema.TaggedError<FormatUnknown>()("FormatUnknown", {
+  path: Schema.String,
+  expected: Schema.String,
+  actual: Schema.String
+}) {
+  override get message(): string {
+    return (
+      `${this.path} has the format ${this.actual}, this version reads ${this.expected}. ` +
+      `Use the version that wrote it.`
+    )
+  }
+}
+
+/** How the ledger may be used. */
+export type Mode =
+  | { readonly _tag: "Write" }
+  | { readonly _tag: "ReadOnly"; readonly reason: string }
+
+/** A ledger's place, ready to be opened; its guard is held as long as this service lives. */
+export class Home extends Context.Service<
+  Home,
+  {
+    readonly layout: Layout
+    readonly mode: Mode
+    /** Undefined until `settle` has written it. */
+    readonly identity: Identity | undefined
+    /** Write `ledger.json`, durable; the last step of making a ledger. */
+    readonly settle: (identity: Identity) => Effect.Effect<void, JournalError>
+  }
+>()("sealog/Home") {}
+
+/** Every way in which a place is refused. */
+export type HomeError = NotALedger | FormatUnknown | StoreBusy | LockError | JournalError
+
+const giveRealPath = "Give the real path: links are not followed."
+
+const ownName =
+  /^(?:segments|operations|checkpoints|guard|ledger\.json(?:\.tmp)?|mirror\.sqlite.*)$/
+
+const refuseLink = Effect.fnUntraced(function* (path: string) {
+  const kind = yield* durable.kindAt(path)
+  if (kind !== "SymbolicLink") return kind
+  const reason = "it is a symbolic link"
+  return yield* new NotALedger({ path, reason, hint: giveRealPath })
+})
+
+/** A read of `ledger.json`; undefined where there is none. */
+const readIdentity = Effect.fnUntraced(function* (layout: Layout) {
+  const fs = yield* FileSystem.FileSystem
+  const path = layout.ledgerJson
+  if ((yield* refuseLink(path)) === undefined) return undefined
+  const text = yield* Effect.mapError(fs.readFileString(path), journalError("read", path))
+  // Another format may have other members, so its name is looked at alone.
+  const any = decodeFormat(text)
+  if (any._tag === "Some" && any.value.format !== format) {
+    const actual = any.value.format.slice(0, 80)
+    return yield* new FormatUnknown({ path, expected: format, actual })
+  }
+  const identity = decodeIdentity(text)
+  if (identity._tag === "Some") return identity.value
+  const hint = "Restore it from a backup of this ledger; the segments were not touched."
+  return yield* new NotALedger({ path, reason: "its ledger.json cannot be read", hint })
+})
+
+const decodeIdentity = Schema.decodeUnknownOption(Schema.fromJsonString(Identity))
+
+const decodeFormat = Schema.decodeUnknownOption(
+  Schema.fromJsonString(Schema.Struct({ format: Schema.String }))
+)
+
+/** Refuses a directory that has no `ledger.json` but has rows or anything that is not ours. */
+const checkUnfinished = Effect.fnUntraced(function* (layout: Layout) {
+  const fs = yield* FileSystem.FileSystem
+  const paths = yield* Path.Path
+  const list = (path: string) => Effect.mapError(fs.readDirectory(path), journalError("list", path))
+  const foreign = (yield* list(layout.root)).find((name) => !ownName.test(name))
+  if (foreign !== undefined) {
+    const reason = `it has no ledger.json, and holds ${JSON.stringify(foreign)}`
+    const hint = "Name a directory that is empty or does not exist."
+    return yield* new NotALedger({ path: layout.root, reason, hint })
+  }
+  // In Cortex mode the file's rows are there before the ledger is, and no segments ever are.
+  if (layout.format === "cortex") return
+  if ((yield* refuseLink(layout.journal)) === undefined) return
+  for (const name of yield* list(layout.journal)) {
+    const path = paths.join(layout.journal, name)
+    const info = yield* Effect.mapError(fs.stat(path), journalError("look", path))
+    if (Segment.firstSeq(name) === undefined || Number(info.size) > 0) {
+      const reason = `it has no ledger.json, but ${JSON.stringify(name)} among its segments`
+      const hint = "Restore ledger.json from a backup; the segments were not touched."
+      return yield* new NotALedger({ path: layout.root, reason, hint })
+    }
+  }
+})
+
+const isDirectory = Effect.fnUntraced(function* (path: string) {
+  const kind = yield* refuseLink(path)
+  if (kind === undefined) return false
+  if (kind === "Directory") return true
+  const hint = "A ledger is a directory. For one file that Cortex reads, say `file` instead."
+  return yield* new NotALedger({ path, reason: "it is a file", hint })
+})
+
+const checkFile = Effect.fnUntraced(function* (layout: Layout) {
+  const kind = yield* refuseLink(layout.journal)
+  if (kind === undefined || kind === "File") return
+  const hint = "A ledger in Cortex mode is one file. For a directory, say `directory` instead."
+  return yield* new NotALedger({ path: layout.journal, reason: "it is not a file", hint })
+})
+
+/** Look at the place, change nothing: whether the ledger's directory is there, and its identity. */
+const inspect = Effect.fnUntraced(function* (layout: Layout) {
+  if (layout.format === "cortex") yield* checkFile(layout)
+  if (!(yield* isDirectory(layout.root))) return undefined
+  yield* refuseLink(layout.journal)
+  yield* refuseLink(layout.operations)
+  const identity = yield* readIdentity(layout)
+  if (identity === undefined) yield* checkUnfinished(layout)
+  return identity
+})
+
+/** Take the guard and make what is missing; fails as `JournalError` or `LockError` where it cannot. */
+const enter = Effect.fnUntraced(function* (layout: Layout) {
+  const paths = yield* Path.Path
+  const guard = yield* Guard
+  yield* durable.makeDirectory(layout.root)
+  yield* guard.hold(layout.guard)
+  // Somebody else may have made the ledger between the look and the guard.
+  const identity = yield* inspect(layout)
+  if (layout.format === "segments") yield* durable.makeDirectory(layout.journal)
+  yield* durable.syncDirectory(layout.root)
+  // A process that was killed may have left a name that is seen, but not durable yet.
+  const names = layout.format === "cortex" ? paths.dirname(layout.journal) : layout.journal
+  yield* durable.syncDirectory(names)
+  return identity
+})
+
+/** Prepare the place of a ledger and hold its guard until the scope closes. */
+export const make: (
+  location: Location
+) => Effect.Effect<
+  Home["Service"],
+  HomeError,
+  FileSystem.FileSystem | Path.Path | Guard | Scope.Scope
+> = Effect.fnUntraced(function* (location: Location) {
+  const paths = yield* Path.Path
+  const fs = yield* FileSystem.FileSystem
+  const layout = LayoutOf.of(paths, location)
+  const seen = yield* inspect(layout)
+  const entered = yield* enter(layout).pipe(
+    Effect.map((identity) => ({ identity, mode: { _tag: "Write" } as Mode })),
+    Effect.catchTag(["JournalError", "LockError"], (error) => {
+      const reason = seen === undefined ? undefined : unwritableBecause(error)
+      return reason === undefined
+        ? Effect.fail(error)
+        : Effect.succeed({ identity: seen, mode: { _tag: "ReadOnly", reason } as Mode })
+    })
+  )
+  const settle = (identity: Identity) =>
+    durable
+      .writeFile(layout.ledgerJson, new TextEncoder().encode(`${JSON.stringify(identity)}\n`))
+      .pipe(
+        Effect.provideService(FileSystem.FileSystem, fs),
+        Effect.provideService(Path.Path, paths)
+      )
+  return { layout, settle, ...entered }
+})
+
+/** The place as a layer: guard held, directories there, identity known. */
+export const layer = (
+  location: Location
+): Layer.Layer<Home, HomeError, FileSystem.FileSystem | Path.Path | Guard> =>
+  Layer.effect(Home, make(location))

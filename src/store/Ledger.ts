@@ -1,0 +1,339 @@
+/**
+ * The ledger: one open history, written by one writer, read by any number of readers.
+ *
+ * `append` takes a draft through the whole pipeline: policy, then as part of a group ask, seal,
+ * mirror, settle, journal, commit, answer. What it answers is durable in both legs. Opening
+ * recovers what may be recovered and refuses the rest by name; closing lets the group under way
+ * settle. The guard is held as long as the ledger is open: two writers never share one.
+ */
+import type { FileSystem } from "effect"
+import { Clock, Context, Effect, Layer, Path, Stream } from "effect"
+import type { SecureRandom } from "effect/crypto"
+import { SqlClient } from "effect/sql"
+import type { Head } from "../core/Chain.ts"
+import type { Draft } from "../core/Event.ts"
+import * as Event from "../core/Event.ts"
+import * as Hashes from "../core/Hashes.ts"
+import type { VerifyReport } from "../core/VerifyReport.ts"
+import type { ChainBroken } from "../core/Chain.ts"
+import * as Timestamp from "../core/Timestamp.ts"
+import * as Backup from "./Backup.ts"
+import * as durable from "./durable.ts"
+import type { JournalError } from "./errors.ts"
+import { MirrorError, mirrorError, unwritableBecause } from "./errors.ts"
+import type { Guard } from "./Guard.ts"
+import * as HomeModule from "./Home.ts"
+import { Home } from "./Home.ts"
+import * as Journal from "./Journal.ts"
+import type { Location } from "./Layout.ts"
+import * as Layout from "./Layout.ts"
+import * as Mirror from "./Mirror.ts"
+import * as Opening from "./Opening.ts"
+import type { OpenReport } from "./Opening.ts"
+import * as PolicyGate from "./PolicyGate.ts"
+import type { ReadError } from "./Reader.ts"
+import { makeRows, Reader } from "./Reader.ts"
+import { ReadSql } from "./ReadSql.ts"
+import * as Replay from "./Replay.ts"
+import * as Verify from "./Verify.ts"
+import type { AppendError, AppendOptions, Receipt } from "./Receipt.ts"
+import * as Writer from "./Writer.ts"
+
+/** The hash functions that are used; plain code where nothing faster is given. */
+export const CurrentHashes: Context.Reference<Hashes.Hashes> = Context.Reference("sealog/Hashes", {
+  defaultValue: () => Hashes.noble
+})
+
+/** Reads and writes one ledger. */
+export class Ledger extends Context.Service<
+  Ledger,
+  Reader["Service"] & {
+    /** How it opened, and what was recovered. */
+    readonly opened: OpenReport
+    /** Append one event. When this answers, it survives a crash in both legs. */
+    readonly append: (draft: Draft, options?: AppendOptions) => Effect.Effect<Receipt, AppendError>
+    /** Append several as one group: after a crash all of them are there, or none is. */
+    readonly appendAll: (
+      drafts: ReadonlyArray<Draft>,
+      options?: AppendOptions
+    ) => Effect.Effect<ReadonlyArray<Receipt>, AppendError>
+    /** Bring the mirror up to the journal, row by row; asks no policy. May be run again. */
+    readonly replay: Effect.Effect<
+      Replay.ReplayReport,
+      Mirror.RowDiffers | Mirror.IdConflict | ChainBroken | ReadError
+    >
+  }
+>()("sealog/Ledger") {}
+
+/** How a ledger is written and read; every size is bytes or rows as its name says. */
+export interface Settings {
+  /** What `ledger.json` will call a new ledger; by default its directory's name. */
+  readonly ledgerId?: string | undefined
+  /** Numbers that Cortex would read back differently: kept as text, or refused with their path. */
+  readonly numbers?: "lossless" | "cortex" | undefined
+  /** A segment that is longer is not written any more. Default 64 MiB. */
+  readonly segmentBytesMax?: number | undefined
+  /** A longer line is neither written nor read. Default 100 MiB. */
+  readonly lineBytesMax?: number | undefined
+  /** The most rows that are taken into one group. Default 512. */
+  readonly groupRowsMax?: number | undefined
+  /** Cortex mode: whether rows carry `prev_line_hash`. Default false. */
+  readonly lineHashes?: boolean | undefined
+  /** Cortex mode: whether rows carry `crc32c`. Default false. */
+  readonly crc?: boolean | undefined
+}
+
+/** Every way in which opening refuses or fails. */
+export type OpenError = HomeModule.HomeError | Opening.OpenError
+
+type Files = FileSystem.FileSystem | Path.Path
+
+const groupBytesMax = 8 * 1024 * 1024
+const segmentBytesMaxDefault = 64 * 1024 * 1024
+const groupRowsMaxDefault = 512
+const checkpointRows = 1_000
+
+const nameOf = (paths: Path.Path, name: string): string => paths.parse(name).name
+
+/** The read methods that both services share. */
+const makeReading = Effect.fnUntraced(function* (
+  journal: Journal.JournalReader,
+  sql: SqlClient.SqlClient,
+  hashes: Hashes.Hashes
+) {
+  const files = yield* Effect.context<Files>()
+  const rows = makeRows(journal, sql, hashes)
+  const settled = Effect.mapError(Mirror.settled(sql), mirrorError("read its head"))
+  const reading: Reader["Service"] = {
+    head: rows.head,
+    get: Effect.fn("Ledger.get")((ref: string | number) =>
+      Effect.flatMap(rows.find(ref), rows.event)
+    ),
+    line: (ref) => Effect.flatMap(rows.find(ref), rows.line),
+    events: (query) => rows.events(query).pipe(Stream.withSpan("Ledger.events")),
+    verify: (options) => Verify.journal(journal, hashes, { ...options, sql }),
+    parity: Effect.flatMap(settled, ({ head }) =>
+      Replay.parity(sql, journal, hashes, "sealog_index", head.seq)
+    ).pipe(Effect.withSpan("Ledger.parity")),
+    backup: (directory) =>
+      Effect.flatMap(settled, ({ head, place }) =>
+        Backup.make(journal, head, place, directory)
+      ).pipe(Effect.provideContext(files))
+  }
+  return { reading, rows }
+})
+
+/** Give `ledger.json` to a new ledger, now that everything else of it is durable. */
+const settleHome = Effect.fnUntraced(function* (settings: Settings) {
+  const home = yield* Home
+  const paths = yield* Path.Path
+  if (home.identity !== undefined) return
+  const created = Timestamp.fromMillis(yield* Clock.currentTimeMillis)
+  const id = settings.ledgerId ?? nameOf(paths, home.layout.name)
+  yield* home.settle({ id, format: HomeModule.format, created })
+})
+
+/** Move what SQLite's log holds into its file; `TRUNCATE` waits for readers, `PASSIVE` does not. */
+const walCheckpoint = (sql: SqlClient.SqlClient, mode: "PASSIVE" | "TRUNCATE") =>
+  sql.onDialectOrElse({
+    // Held up by a reader it is tried again later: the log grows, nothing is lost.
+    sqlite: () => Effect.ignore(sql.unsafe(`PRAGMA wal_checkpoint(${mode})`)),
+    orElse: () => Effect.void
+  })
+
+const makeReplay = (
+  journal: Journal.JournalReader,
+  sql: SqlClient.SqlClient,
+  hashes: Hashes.Hashes,
+  writer: Effect.Success<ReturnType<typeof Writer.make>>,
+  parity: Reader["Service"]["parity"]
+): Ledger["Service"]["replay"] =>
+  Effect.gen(function* () {
+    let replayed = 0
+    let skippedExisting = 0
+    const until = writer.head().seq
+    yield* Replay.walk(
+      journal,
+      hashes,
+      Replay.beginning,
+      until,
+      Effect.fnUntraced(function* (rows: ReadonlyArray<Replay.Placed>) {
+        const inserted = yield* writer.between(Replay.replayBatch(sql, journal, rows))
+        replayed += inserted
+        skippedExisting += rows.length - inserted
+      })
+    )
+    return new Replay.ReplayReport({ replayed, skippedExisting, parity: yield* parity })
+  }).pipe(Effect.withSpan("Ledger.replay"))
+
+/** Open the ledger at home for writing; closes with the scope. */
+const open = Effect.fnUntraced(function* (settings: Settings) {
+  const home = yield* Home
+  const sql = yield* SqlClient.SqlClient
+  const readSql = yield* ReadSql
+  const hashes = yield* CurrentHashes
+  const policy = yield* PolicyGate.PolicyGate
+  const { format } = home.layout
+  const lineBytesMax = settings.lineBytesMax ?? Event.lineBytesMaxDefault
+  const segmentBytesMax = settings.segmentBytesMax ?? segmentBytesMaxDefault
+  const journal = yield* Journal.makeReader(home.layout, { lineBytesMax })
+  yield* Mirror.migrate
+  const { head, last, actions } = yield* Opening.recover(
+    journal,
+    sql,
+    hashes,
+    home.identity === undefined
+  )
+  yield* settleHome(settings)
+  const journalWriter = yield* Journal.makeWriter(journal, { lineBytesMax, segmentBytesMax })
+  yield* journalWriter.resume(last, head)
+  const { reading, rows } = yield* makeReading(journal, readSql, hashes)
+  const writer = yield* Writer.make({
+    sql,
+    journal: journalWriter,
+    rows,
+    policy,
+    hashes,
+    head,
+    catchUp: (until) => Opening.catchUpOpen(sql, journal, hashes, until.seq),
+    afterGroup: (written) =>
+      written >= checkpointRows
+        ? Effect.as(walCheckpoint(sql, "PASSIVE"), 0)
+        : Effect.succeed(written),
+    settings: {
+      groupRowsMax: settings.groupRowsMax ?? groupRowsMaxDefault,
+      groupBytesMax,
+      lineBytesMax,
+      numbers: settings.numbers ?? "lossless",
+      encode: { format, lineHashes: settings.lineHashes, crc: settings.crc }
+    }
+  })
+  yield* Effect.addFinalizer(() => walCheckpoint(sql, "TRUNCATE"))
+  yield* Effect.forkScoped(writer.run)
+  yield* Effect.addFinalizer(() => writer.close)
+  const opened: OpenReport =
+    actions.length === 0 ? { _tag: "Clean", head } : { _tag: "Recovered", head, actions }
+  const appendAll = Effect.fn("Ledger.appendAll")(writer.submit)
+  const append = Effect.fn("Ledger.append")(function* (draft: Draft, options: AppendOptions = {}) {
+    const [receipt] = yield* writer.submit([draft], options)
+    if (receipt === undefined) return yield* Effect.die(new Error("an append without an answer"))
+    return receipt
+  })
+  return Ledger.of({
+    ...reading,
+    opened,
+    append,
+    appendAll: (drafts, options = {}) => appendAll(drafts, options),
+    replay: makeReplay(journal, sql, hashes, writer, reading.parity)
+  })
+})
+
+/** Open the ledger at home for reading, where nothing can be written. */
+const openReadOnly = Effect.fnUntraced(function* (settings: Settings, reason: string) {
+  const home = yield* Home
+  const sql = yield* ReadSql
+  const hashes = yield* CurrentHashes
+  const lineBytesMax = settings.lineBytesMax ?? Event.lineBytesMaxDefault
+  const journal = yield* Journal.makeReader(home.layout, { lineBytesMax })
+  const { reading } = yield* makeReading(journal, sql, hashes)
+  const head: Head = yield* reading.head
+  const refused = Effect.fail(
+    new Journal.JournalFinal({
+      path: home.layout.journal,
+      durable: { seq: head.seq, leafHash: head.leafHash },
+      reason: "read_only",
+      cause: new Error(reason),
+      hint: "It was opened for reading only, as nothing can be written there."
+    })
+  )
+  return Ledger.of({
+    ...reading,
+    opened: { _tag: "ReadOnly", head, reason },
+    append: () => refused,
+    appendAll: () => refused,
+    replay: Effect.fail(
+      new MirrorError({
+        operation: "replay",
+        cause: new Error(reason),
+        hint: "The ledger was opened for reading only."
+      })
+    )
+  })
+})
+
+/** Open the ledger of the `Home` in scope, for writing or, where it says so, for reading only. */
+export const make = Effect.fnUntraced(function* (settings: Settings) {
+  const { identity, mode } = yield* Home
+  if (mode._tag === "ReadOnly") return yield* openReadOnly(settings, mode.reason)
+  return yield* open(settings).pipe(
+    Effect.catchTag(["JournalError", "MirrorError"], (error) => {
+      const reason = identity === undefined ? undefined : unwritableBecause(error)
+      return reason === undefined ? Effect.fail(error) : openReadOnly(settings, reason)
+    })
+  )
+})
+
+/** Both services over a `Home` that was prepared already. */
+export const layerHome = (
+  settings: Settings
+): Layer.Layer<
+  Ledger | Reader,
+  OpenError,
+  Home | Files | SecureRandom.SecureRandom | SqlClient.SqlClient | ReadSql | PolicyGate.PolicyGate
+> =>
+  Layer.effectContext(
+    Effect.map(make(settings), (ledger) =>
+      Context.make(Ledger, ledger).pipe(Context.add(Reader, Reader.of(ledger)))
+    )
+  )
+
+/** A reader of the ledger at a location, over the committed rows that `ReadSql` sees. */
+export const layerReader = (
+  options: Settings & Location
+): Layer.Layer<Reader, never, Files | ReadSql> =>
+  Layer.effect(
+    Reader,
+    Effect.gen(function* () {
+      const paths = yield* Path.Path
+      const sql = yield* ReadSql
+      const hashes = yield* CurrentHashes
+      const lineBytesMax = options.lineBytesMax ?? Event.lineBytesMaxDefault
+      const journal = yield* Journal.makeReader(Layout.of(paths, options), { lineBytesMax })
+      return Reader.of((yield* makeReading(journal, sql, hashes)).reading)
+    })
+  )
+
+/** Settings, the place, and the rules that vote. */
+export interface Options<Rs extends ReadonlyArray<unknown> = readonly []> extends Settings {
+  readonly rules?: PolicyGate.Rules<Rs> | undefined
+}
+
+/**
+ * The ledger at a location, over whatever SQL client is in scope: `SqlClient` for the writer,
+ * `ReadSql` for everyone else. `SealogNode.layer` brings both, and the rest.
+ */
+export const layer = <Rs extends ReadonlyArray<unknown> = readonly []>(
+  options: Options<Rs> & Location
+): Layer.Layer<
+  Ledger | Reader,
+  OpenError,
+  Files | Guard | SecureRandom.SecureRandom | SqlClient.SqlClient | ReadSql | Rs[number]
+> =>
+  layerHome(options).pipe(
+    Layer.provide(HomeModule.layer(options)),
+    Layer.provide(PolicyGate.layer<Rs[number]>(options.rules ?? []))
+  )
+
+/** Verify a ledger's files, or one JSONL file, without opening: no guard, no mirror, no change. */
+export const verify = Effect.fnUntraced(function* (
+  location: Location,
+  options: Verify.VerifyOptions & { readonly lineBytesMax?: number | undefined } = {}
+): Effect.fn.Return<VerifyReport, JournalError | MirrorError, Files> {
+  const paths = yield* Path.Path
+  const hashes = yield* CurrentHashes
+  const lineBytesMax = options.lineBytesMax ?? Event.lineBytesMaxDefault
+  // A file that is not there has no rows, and would be found intact.
+  if ("file" in location) yield* durable.existing(location.file)
+  const journal = yield* Journal.makeReader(Layout.of(paths, location), { lineBytesMax })
+  return yield* Verify.journal(journal, hashes, options)
+})

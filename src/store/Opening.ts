@@ -1,0 +1,271 @@
+/**
+ * Opening: from what is on disk to a ledger whose legs agree, or a refusal with a name.
+ *
+ *   1. finish every operation that was begun
+ *   2. the mirror's newest row must lie in the journal where the index says, else `diverged`
+ *   3. scan what follows it (`Recovery.TailScan`): a torn last group is cut into its operation's
+ *      folder, damage is refused
+ *   4. the last whole group is written again in place and fsynced, its last LF completed
+ *   5. the mirror catches up
+ *
+ * Nothing at or below the mirror's newest row, or before the last segment, is ever cut.
+ */
+import type { FileSystem, Path } from "effect"
+import { Effect } from "effect"
+import type { SecureRandom } from "effect/crypto"
+import type { SqlClient } from "effect/sql"
+import type { Head } from "../core/Chain.ts"
+import type * as Hashes from "../core/Hashes.ts"
+import * as Recovery from "../core/Recovery.ts"
+import * as durable from "./durable.ts"
+import * as Anchor from "./Anchor.ts"
+import type { JournalError } from "./errors.ts"
+import { journalError, MirrorError, mirrorError, RowDamaged } from "./errors.ts"
+import type { JournalFile, JournalReader } from "./Journal.ts"
+import * as Mirror from "./Mirror.ts"
+import * as Operations from "./Operations.ts"
+import { damagedAt, LedgerDamaged, LedgerDiverged, refusals } from "./Refusal.ts"
+import * as Replay from "./Replay.ts"
+
+export { LedgerDamaged, LedgerDiverged }
+
+/** What opening did besides opening. */
+export type Action =
+  | { readonly _tag: "CaughtUp"; readonly rows: number }
+  | { readonly _tag: "LineCompleted"; readonly seq: number }
+  | { readonly _tag: "TailCut"; readonly bytes: number; readonly path: string }
+  | { readonly _tag: "MirrorRemade"; readonly rows: number }
+  | { readonly _tag: "OperationFinished"; readonly id: string }
+
+/** How a ledger opened. */
+export type OpenReport =
+  | { readonly _tag: "Clean"; readonly head: Head }
+  | { readonly _tag: "Recovered"; readonly head: Head; readonly actions: ReadonlyArray<Action> }
+  | { readonly _tag: "ReadOnly"; readonly head: Head; readonly reason: string }
+
+/** Where writing goes on, and what was done. */
+export interface Opened {
+  readonly head: Head
+  readonly last: JournalFile | undefined
+  readonly actions: ReadonlyArray<Action>
+}
+
+/** Segments must follow each other: no empty one but the last, each named by its first seq. */
+const checkNames = Effect.fnUntraced(function* (
+  journal: JournalReader,
+  files: ReadonlyArray<JournalFile>,
+  firstSeqOf: ReadonlyMap<number, number>,
+  { cut, head }: Recovery.Plan
+) {
+  if (journal.format === "cortex") return
+  for (const [nth, file] of files.entries()) {
+    const isLast = nth === files.length - 1
+    const holdsNone = file.bytes === 0 || (cut?.path === file.path && cut.offset === 0)
+    const first = holdsNone && isLast ? head.seq + 1 : firstSeqOf.get(file.segment)
+    if (first === undefined || first === file.segment) continue
+    return yield* damagedAt(journal, {
+      path: file.path,
+      offset: 0,
+      seq: first,
+      reason: `its name says that it begins with row ${file.segment}, but it begins with ${first}`,
+      follows: !isLast
+    })
+  }
+})
+
+const scan = Effect.fnUntraced(function* (
+  journal: JournalReader,
+  files: ReadonlyArray<JournalFile>,
+  from: Replay.From,
+  hashes: Hashes.Hashes
+) {
+  const tail = new Recovery.TailScan(from.head, journal.format, hashes)
+  const firstSeqOf = new Map<number, number>()
+  for (const [nth, file] of files.entries()) {
+    if (file.segment < from.segment) continue
+    if (file.bytes === 0 && nth < files.length - 1) {
+      const reason = "an empty segment stands before others"
+      const place = { path: file.path, offset: 0, seq: file.segment, reason, follows: true }
+      return yield* damagedAt(journal, place)
+    }
+    const offset = file.segment === from.segment ? from.offset : 0
+    yield* journal.eachLine(file, { offset, number: 1 }, file.bytes, (lines) =>
+      Effect.sync(() => {
+        for (const line of lines) {
+          const event = tail.push(line)
+          if (event !== undefined && line.offset === 0) firstSeqOf.set(file.segment, event.seq)
+        }
+      })
+    )
+  }
+  const plan = tail.plan()
+  const lastPath = files.at(-1)?.path
+  if (plan._tag === "Damage") return yield* damagedAt(journal, plan)
+  if (plan.cut !== undefined && plan.cut.path !== lastPath) {
+    const { path, offset } = plan.cut
+    const reason = "an incomplete group stands before the last segment"
+    const seq = plan.head.seq + 1
+    return yield* damagedAt(journal, { path, offset, seq, reason, follows: true })
+  }
+  yield* checkNames(journal, files, firstSeqOf, plan)
+  return plan
+})
+
+const chunkBytes = 1024 * 1024
+
+/** Write a range again in place, byte for byte, with the LF that may lack, and fsync it. */
+const rewrite = Effect.fnUntraced(
+  function* (range: Recovery.Range, lineIncomplete: boolean) {
+    const file = yield* durable.open(range.path, "r+")
+    for (let done = 0; done < range.length; done += chunkBytes) {
+      const offset = range.offset + done
+      const size = Math.min(chunkBytes, range.length - done)
+      const bytes = yield* durable.readRange(file, offset, size)
+      yield* file.seek(BigInt(offset), "start")
+      yield* file.writeAll(bytes)
+    }
+    if (lineIncomplete) {
+      yield* file.seek(BigInt(range.offset + range.length), "start")
+      yield* file.writeAll(new Uint8Array([0x0a]))
+    }
+    yield* file.sync
+  },
+  (effect, range) =>
+    effect.pipe(
+      Effect.scoped,
+      Effect.uninterruptible,
+      Effect.mapError(journalError("write again", range.path))
+    )
+)
+
+/** The row that uses the id of an earlier one. */
+const usedAgain = (
+  journal: JournalReader,
+  rows: ReadonlyArray<Replay.Placed>,
+  { id, seq: earlier }: Mirror.IdConflict
+): RowDamaged => {
+  const row = rows.find(({ event }) => event.id === id && event.seq !== earlier)
+  return new RowDamaged({
+    seq: row?.event.seq ?? earlier,
+    path: journal.pathOf(row?.place.segment ?? 1),
+    offset: row?.place.offset ?? 0,
+    leg: "journal",
+    expected: "an id of its own",
+    actual: `the id ${id}, which is that of row ${earlier}`
+  })
+}
+
+/** Replay rows beyond the mirror; what the journal cannot explain becomes a refusal by name. */
+export const catchUp = Effect.fnUntraced(function* (
+  sql: SqlClient.SqlClient,
+  journal: JournalReader,
+  hashes: Hashes.Hashes,
+  from: Replay.From,
+  until: number
+) {
+  yield* Replay.walk(journal, hashes, from, until, (rows) =>
+    Replay.replayBatch(sql, journal, rows).pipe(
+      Effect.catchTag("IdConflict", (error) => Effect.fail(usedAgain(journal, rows, error)))
+    )
+  )
+})
+
+/** Catch up in the middle of writing, where every refusal means that the mirror is not usable. */
+export const catchUpOpen = Effect.fnUntraced(function* (
+  sql: SqlClient.SqlClient,
+  journal: JournalReader,
+  hashes: Hashes.Hashes,
+  until: number
+) {
+  const { head, place } = yield* Effect.mapError(Mirror.settled(sql), mirrorError("read its head"))
+  const from = place === undefined ? Replay.beginning : Replay.behind(head, place)
+  yield* catchUp(sql, journal, hashes, from, until).pipe(
+    Effect.catch((error) =>
+      error instanceof MirrorError
+        ? Effect.fail(error)
+        : Effect.fail(
+            new MirrorError({
+              operation: "catch up with the journal",
+              cause: error,
+              hint: "Nothing was written; close the ledger and verify it."
+            })
+          )
+    )
+  )
+})
+
+/** Every way in which opening refuses or fails. */
+export type OpenError =
+  | LedgerDamaged
+  | LedgerDiverged
+  | Operations.OperationUnfinished
+  | JournalError
+  | MirrorError
+
+/**
+ * Recover what may be recovered, bring the mirror up, and say where writing goes on. Of a place that
+ * `isNew`, never a ledger before, nothing is cut unless it begins with a row: it may be anything.
+ */
+export const recover: (
+  journal: JournalReader,
+  sql: SqlClient.SqlClient,
+  hashes: Hashes.Hashes,
+  isNew?: boolean
+) => Effect.Effect<
+  Opened,
+  OpenError,
+  FileSystem.FileSystem | Path.Path | SecureRandom.SecureRandom
+> = Effect.fn("Ledger.recover")(function* (
+  journal: JournalReader,
+  sql: SqlClient.SqlClient,
+  hashes: Hashes.Hashes,
+  isNew = false
+) {
+  const actions: Array<Action> = []
+  const settled = yield* Effect.mapError(Mirror.settled(sql), mirrorError("read its head"))
+  const floor = Anchor.floorOf(yield* listed(journal), settled)
+  for (const id of yield* Operations.finishAll(journal.layout, floor)) {
+    actions.push({ _tag: "OperationFinished", id })
+  }
+  const files = yield* listed(journal)
+  const from = yield* Anchor.find(sql, journal, settled, files, hashes)
+  const plan = yield* scan(journal, files, from, hashes)
+  if (plan.cut !== undefined) {
+    if (isNew && plan.head.seq === 0) {
+      const reason = "it does not begin with a row, and was no ledger before"
+      return yield* damagedAt(journal, { ...plan.cut, seq: 1, reason, follows: false })
+    }
+    const path = yield* Operations.cutTail(journal.layout, plan.cut, "a torn last group")
+    actions.push({ _tag: "TailCut", bytes: plan.cut.length, path })
+  }
+  if (plan.rewrite !== undefined) yield* rewrite(plan.rewrite, plan.lineIncomplete)
+  if (plan.lineIncomplete) actions.push({ _tag: "LineCompleted", seq: plan.head.seq })
+  const rows = plan.head.seq - from.head.seq
+  if (rows > 0) {
+    const to = refusals(journal)
+    yield* catchUp(sql, journal, hashes, from, plan.head.seq).pipe(
+      Effect.catchTags({
+        RowDiffers: (error) => Effect.fail(to.RowDiffers(error)),
+        RowDamaged: (error) => Effect.fail(to.RowDamaged(error)),
+        ChainBroken: (error) => Effect.fail(to.ChainBroken(error))
+      })
+    )
+    actions.push({ _tag: from.head.seq === 0 ? "MirrorRemade" : "CaughtUp", rows })
+  }
+  const last = (yield* listed(journal)).at(-1)
+  return { head: plan.head, last, actions }
+})
+
+/** The files of the journal; a foreign one among them is damage. */
+const listed = (journal: JournalReader) =>
+  Effect.catchTag(journal.files, "RowDamaged", (error) =>
+    Effect.fail(
+      damagedAt(journal, {
+        path: error.path,
+        offset: 0,
+        seq: 0,
+        reason: `expected ${error.expected}, found ${error.actual}`,
+        follows: false
+      })
+    )
+  )

@@ -1,0 +1,210 @@
+/**
+ * Rules as effects: what votes on a draft, before the queue or inside the writer.
+ *
+ * A rule sees the draft alone and votes at the caller's cost. A gate asks the ledger: it votes
+ * inside the writer's transaction, where it sees every row before its own, so two appends cannot
+ * both pass on the same state. Three contributions that Cortex requires of an unsigned append are
+ * cast here where no rule of the same id is given; the parity rule votes from what the writer saw.
+ * A rule that dies has voted reject: a broken rule never lets anything pass.
+ */
+import { Cause, Clock, Context, Effect, Layer, Result } from "effect"
+import type { SqlClient } from "effect/sql"
+import type { SqlError } from "effect/sql/SqlError"
+import * as Json from "../core/CanonicalJson.ts"
+import type { CompleteDraft } from "../core/Event.ts"
+import * as Policy from "../core/Policy.ts"
+import * as Timestamp from "../core/Timestamp.ts"
+
+/** What a rule looks at: the draft with every default filled in, and its payload as a value. */
+export interface RuleDraft extends CompleteDraft {
+  readonly payload: unknown
+}
+
+/** When a rule votes, and whether a break-glass may lift what it says. */
+export interface RuleOptions {
+  readonly id: string
+  /** The event types it votes on; all where left out. */
+  readonly types?: ReadonlyArray<string> | undefined
+  readonly overridable?: boolean | undefined
+}
+
+/** A rule or gate. `R` is what it asks for; the layer that is given it then asks for it too. */
+export interface Rule<R = never> extends RuleOptions {
+  readonly vote:
+    | {
+        readonly _tag: "Draft"
+        readonly on: (draft: RuleDraft) => Effect.Effect<Policy.Vote, never, R>
+      }
+    | {
+        readonly _tag: "Gate"
+        readonly on: (
+          draft: RuleDraft,
+          sql: SqlClient.SqlClient
+        ) => Effect.Effect<Policy.Vote, SqlError, R>
+      }
+}
+
+/** Rules of any number of kinds: what each asks for stands at its place in `Rs`. */
+export type Rules<Rs extends ReadonlyArray<unknown>> = { readonly [K in keyof Rs]: Rule<Rs[K]> }
+
+/** A rule that looks at the draft alone, before the queue. */
+export const rule = <R = never>(
+  options: RuleOptions,
+  on: (draft: RuleDraft) => Effect.Effect<Policy.Vote, never, R>
+): Rule<R> => ({ ...options, vote: { _tag: "Draft", on } })
+
+/**
+ * A rule that reads the ledger, inside the writer's transaction: through `sql` it sees every row
+ * before the draft's own, those of the same group included. It must not write.
+ */
+export const gate = <R = never>(
+  options: RuleOptions,
+  on: (draft: RuleDraft, sql: SqlClient.SqlClient) => Effect.Effect<Policy.Vote, SqlError, R>
+): Rule<R> => ({ ...options, vote: { _tag: "Gate", on } })
+
+/** Decisions made by the caller, as the original's callers do, in place of composing votes. */
+export interface Decisions {
+  readonly ledger?: Policy.Decision | undefined
+  readonly mirror?: Policy.Decision | undefined
+}
+
+/** Collects votes on drafts. */
+export class PolicyGate extends Context.Service<
+  PolicyGate,
+  {
+    /** The votes of the rules that look at the draft alone, and of the three built-in ones. */
+    readonly votes: (draft: CompleteDraft) => Effect.Effect<ReadonlyArray<Policy.Contribution>>
+    /** The votes of the gates; `sql` is the writer's client, with its transaction open. */
+    readonly ask: (
+      draft: CompleteDraft,
+      sql: SqlClient.SqlClient
+    ) => Effect.Effect<ReadonlyArray<Policy.Contribution>, SqlError>
+    /** Whether there is any gate to ask. */
+    readonly hasGates: boolean
+    /** One decision from these votes; an authorization outside its time does not count. */
+    readonly compose: (
+      votes: ReadonlyArray<Policy.Contribution>,
+      breakGlass: Policy.BreakGlass | undefined
+    ) => Effect.Effect<Policy.Decision, Policy.RuleInvalid>
+  }
+>()("sealog/PolicyGate") {}
+
+const builtIn = (draft: CompleteDraft): ReadonlyArray<readonly [string, Policy.Vote]> => [
+  [
+    Policy.Rules.attestationRequired,
+    draft.source.type === "user"
+      ? Policy.reject("events of a user must be signed, and this ledger is not")
+      : Policy.allow(`events of ${draft.source.type} need no attestation`)
+  ],
+  [Policy.Rules.eventSourceTierGate, Policy.allow("every source may write to this ledger")],
+  [Policy.Rules.runtimeMode, Policy.allow("the ledger is open for writing")]
+]
+
+const contribution = (id: string, vote: Policy.Vote): Policy.Contribution =>
+  Result.match(Policy.contribution(id, vote), {
+    onSuccess: (made) => made,
+    onFailure: (wrong) => ({
+      ruleId: id,
+      outcome: "reject",
+      reason: `the rule cast an invalid vote: ${wrong.reason}`,
+      breakGlassOverrideAllowed: false
+    })
+  })
+
+/**
+ * The vote of one rule. A rule that throws, dies or interrupts itself has voted reject; an
+ * interruption from outside stays one.
+ */
+const cast = <E, R>(
+  rule: RuleOptions,
+  vote: () => Effect.Effect<Policy.Vote, E, R>
+): Effect.Effect<Policy.Contribution, E, R> =>
+  Effect.result(Effect.suspend(vote)).pipe(
+    Effect.catchCause((cause) =>
+      Effect.succeed(
+        Result.succeed(Policy.reject(`the rule failed: ${Cause.pretty(cause).split("\n")[0]}`))
+      )
+    ),
+    Effect.flatMap(Effect.fromResult),
+    Effect.map((said) => contribution(rule.id, { overridable: rule.overridable, ...said }))
+  )
+
+const applies = (rule: RuleOptions, draft: CompleteDraft): boolean =>
+  rule.types === undefined || rule.types.includes(draft.type)
+
+const viewOf = (draft: CompleteDraft): RuleDraft => ({
+  ...draft,
+  get payload(): unknown {
+    return Json.valueOf(draft.payloadText)
+  }
+})
+
+/** The service over these rules. Throws a RangeError where two rules have one id. */
+export const make = Effect.fnUntraced(function* <R = never>(rules: ReadonlyArray<Rule<R>>) {
+  const context = yield* Effect.context<R>()
+  const ids = rules.map((rule) => rule.id)
+  const twice = ids.find((id, at) => ids.indexOf(id) !== at)
+  if (twice !== undefined) throw new RangeError(`two rules have the id ${JSON.stringify(twice)}`)
+  const hasGates = rules.some((rule) => rule.vote._tag === "Gate")
+
+  const ownBuiltIn = (draft: CompleteDraft): Array<Policy.Contribution> =>
+    builtIn(draft)
+      .filter(([id]) => !ids.includes(id))
+      .map(([id, vote]) => contribution(id, vote))
+
+  const askRules = Effect.fnUntraced(function* (draft: CompleteDraft) {
+    const votes = ownBuiltIn(draft)
+    const view = viewOf(draft)
+    for (const rule of rules) {
+      const { vote } = rule
+      if (vote._tag !== "Draft" || !applies(rule, draft)) continue
+      votes.push(yield* cast(rule, () => Effect.provideContext(vote.on(view), context)))
+    }
+    return votes
+  })
+
+  const votes: PolicyGate["Service"]["votes"] = (draft) =>
+    rules.length === 0 ? Effect.succeed(ownBuiltIn(draft)) : askRules(draft)
+
+  const ask: PolicyGate["Service"]["ask"] = Effect.fnUntraced(function* (
+    draft: CompleteDraft,
+    sql: SqlClient.SqlClient
+  ) {
+    const votes: Array<Policy.Contribution> = []
+    const view = viewOf(draft)
+    for (const rule of rules) {
+      const { vote } = rule
+      if (vote._tag !== "Gate" || !applies(rule, draft)) continue
+      votes.push(yield* cast(rule, () => Effect.provideContext(vote.on(view, sql), context)))
+    }
+    return votes
+  })
+
+  const compose: PolicyGate["Service"]["compose"] = (votes, breakGlass) =>
+    breakGlass === undefined
+      ? Effect.fromResult(Policy.compose(votes))
+      : Effect.flatMap(Clock.currentTimeMillis, (millis) => {
+          const counts = isInTime(breakGlass, Timestamp.fromMillis(millis))
+          const authorization = counts ? breakGlass : undefined
+          return Effect.fromResult(Policy.compose(votes, { breakGlass: authorization }))
+        })
+
+  return { votes, ask, hasGates, compose }
+})
+
+/** Whether the present lies in an authorization's time; what is no time is left to `compose`. */
+const isInTime = ({ scope }: Policy.BreakGlass, now: Timestamp.Timestamp): boolean => {
+  const order = (text: string | null): number =>
+    text === null
+      ? 0
+      : Result.match(Timestamp.parse(text), {
+          onSuccess: (at) => Timestamp.compare(at, now),
+          onFailure: () => 0
+        })
+  return order(scope.notBefore) <= 0 && order(scope.notAfter) >= 0
+}
+
+/** The service as a layer; it asks for what its rules ask for. */
+export const layer = <R = never>(
+  rules: ReadonlyArray<Rule<R>>
+): Layer.Layer<PolicyGate, never, R> => Layer.effect(PolicyGate, make(rules))

@@ -1,0 +1,279 @@
+/**
+ * Reading a ledger: what was acknowledged, and nothing else.
+ *
+ * For a reader the ledger ends at the mirror's committed seq; what follows in the journal is in
+ * flight. Rows are found through the index and answered from the journal. A line that does not
+ * match its index row is read again, then reported: it is never believed. Streams page by seq and
+ * hold one page at a time. A position of another history is told apart from a seq that is merely
+ * the same number.
+ */
+import { Context, Effect, Option, Result, Schema, Stream } from "effect"
+import type { SqlClient } from "effect/sql"
+import type { Head } from "../core/Chain.ts"
+import type { Position, Event } from "../core/Event.ts"
+import type * as Hashes from "../core/Hashes.ts"
+import type { ParityReport } from "../core/Parity.ts"
+import * as Parity from "../core/Parity.ts"
+import * as Row from "../core/Row.ts"
+import type { VerifyReport } from "../core/VerifyReport.ts"
+import type { BackupReport } from "./Backup.ts"
+import type { JournalError, MirrorError } from "./errors.ts"
+import { mirrorError, RowDamaged } from "./errors.ts"
+import type { JournalReader, Place } from "./Journal.ts"
+import { isPlace } from "./Journal.ts"
+import type { IndexRow, IdConflict } from "./Mirror.ts"
+import * as Mirror from "./Mirror.ts"
+import type { ChainBroken } from "../core/Chain.ts"
+
+/** No acknowledged row has this id or seq. */
+export class EventNotFound extends Schema.TaggedError<EventNotFound>()("EventNotFound", {
+  ref: Schema.Union([Schema.String, Schema.Int])
+}) {
+  override get message(): string {
+    return `no row of the ledger has the ${typeof this.ref === "number" ? "seq" : "id"} ${this.ref}`
+  }
+}
+
+/** A position that this ledger's history never had. `actual` is the leaf hash at that seq, if any. */
+export class PositionUnknown extends Schema.TaggedError<PositionUnknown>()("PositionUnknown", {
+  seq: Schema.Int,
+  expected: Schema.String,
+  actual: Schema.NullOr(Schema.String)
+}) {
+  override get message(): string {
+    return (
+      `this ledger was never at seq ${this.seq} with the leaf hash ${this.expected} ` +
+      `(there it has ${this.actual ?? "no row"}): the position is of another ledger or history.`
+    )
+  }
+}
+
+/** What can go wrong while acknowledged rows are read. */
+export type ReadError = JournalError | MirrorError | RowDamaged
+
+/** Which rows, in the order of their seq. `after` is exclusive, `until` inclusive. */
+export interface Query {
+  readonly after?: Position | undefined
+  readonly until?: number | undefined
+  /** The most rows. */
+  readonly limit?: number | undefined
+  /** Only the newest n of what would be answered otherwise. */
+  readonly last?: number | undefined
+}
+
+/** Reads; whoever asks for this service alone cannot write. */
+export class Reader extends Context.Service<
+  Reader,
+  {
+    /** The newest acknowledged row; seq 0 where there is none. */
+    readonly head: Effect.Effect<Head, MirrorError>
+    /** One event by its id or seq. */
+    readonly get: (ref: string | number) => Effect.Effect<Event, EventNotFound | ReadError>
+    /** The stored line of one event, byte for byte, without LF. */
+    readonly line: (ref: string | number) => Effect.Effect<Uint8Array, EventNotFound | ReadError>
+    /** Events in the order of their seq, in constant memory, up to the head at the start. */
+    readonly events: (query?: Query) => Stream.Stream<Event, PositionUnknown | ReadError>
+    /** Check every row, link, checksum and the mirror. Damage is an answer, not an error. */
+    readonly verify: (options?: {
+      readonly failuresMax?: number | undefined
+    }) => Effect.Effect<VerifyReport, JournalError | MirrorError>
+    /** Compare both legs, in both directions, in constant memory. */
+    readonly parity: Effect.Effect<ParityReport, ChainBroken | IdConflict | ReadError>
+    /** Copy segments and identity up to the head into a new directory; durable when it returns. */
+    readonly backup: (directory: string) => Effect.Effect<BackupReport, ReadError>
+  }
+>()("sealog/Reader") {}
+
+const pageRows = 256
+const pageBytes = 4 * 1024 * 1024
+
+/** The part of the reader that finds rows through the index. */
+export interface Rows {
+  readonly head: Effect.Effect<Head, MirrorError>
+  readonly find: (
+    ref: string | number
+  ) => Effect.Effect<IndexRow, EventNotFound | MirrorError | RowDamaged>
+  readonly line: (row: IndexRow) => Effect.Effect<Uint8Array, JournalError | RowDamaged>
+  readonly event: (row: IndexRow) => Effect.Effect<Event, JournalError | RowDamaged>
+  readonly events: (query?: Query) => Stream.Stream<Event, PositionUnknown | ReadError>
+}
+
+/** Rows of `journal` through the index that `sql` sees. */
+export const makeRows = (
+  journal: JournalReader,
+  sql: SqlClient.SqlClient,
+  hashes: Hashes.Hashes
+): Rows => {
+  const head = Mirror.settled(sql).pipe(
+    Effect.map((settled) => settled.head),
+    Effect.mapError(mirrorError("read its head"))
+  )
+
+  const find = Effect.fnUntraced(function* (ref: string | number) {
+    const row =
+      typeof ref === "number"
+        ? yield* Effect.mapError(Mirror.at(sql, ref), mirrorError("find a row"))
+        : (yield* Effect.mapError(Mirror.findByIds(sql, [ref]), mirrorError("find a row"))).get(ref)
+    if (row !== undefined) return row
+    if (typeof ref === "number" && ref > 0 && ref <= (yield* head).seq) {
+      yield* checkGaps([], ref - 1, ref)
+    }
+    return yield* new EventNotFound({ ref })
+  })
+
+  /** Whether `events` says the same of this row: then it is the index that is wrong about it. */
+  const isInEvents = (event: Event): Effect.Effect<boolean> =>
+    Mirror.eventRows(sql, [event.id]).pipe(
+      Effect.map((rows) => {
+        const row = rows.get(event.id)
+        return row !== undefined && Parity.differences(event, row).length === 0
+      }),
+      // It only tells which leg to look at first; that the row is damaged is certain without it.
+      Effect.orElseSucceed(() => false)
+    )
+
+  const damaged = Effect.fnUntraced(function* (row: IndexRow, bytes: Uint8Array) {
+    const decoded = Row.decode(bytes, row.seq, journal.format, hashes)
+    const found = Result.isSuccess(decoded) ? decoded.success.event : undefined
+    const leg = found !== undefined && (yield* isInEvents(found)) ? "index" : "journal"
+    return yield* new RowDamaged({
+      seq: row.seq,
+      path: journal.pathOf(row.segment),
+      offset: row.byte_offset,
+      leg,
+      expected: `${row.event_id} with leaf hash ${row.leaf_hash}`,
+      actual: `${found?.id ?? "no row"} with leaf hash ${Row.leafHash(bytes, hashes)}`
+    })
+  })
+
+  /** Whatever SQL holds, only a place in the journal is read. */
+  const checkPlace = (row: IndexRow): Effect.Effect<void, RowDamaged> => {
+    if (isPlace(Mirror.placeOf(row)) && isSegment(row.segment)) return Effect.void
+    const actual = `${row.segment} ${row.byte_offset} ${row.byte_length}`
+    const sides = { expected: "segment, offset and length", actual }
+    const path = journal.layout.mirror
+    return Effect.fail(new RowDamaged({ seq: row.seq, path, offset: 0, leg: "index", ...sides }))
+  }
+
+  const isSegment = (segment: number) => journal.format === "cortex" || segment > 0
+
+  const matches = (row: IndexRow, bytes: Uint8Array): boolean =>
+    bytes.byteLength === row.byte_length && Row.leafHash(bytes, hashes) === row.leaf_hash
+
+  const bytesOf = Effect.fnUntraced(function* (row: IndexRow) {
+    yield* checkPlace(row)
+    const place = Mirror.placeOf(row)
+    const bytes = yield* journal.read(place)
+    if (matches(row, bytes)) return bytes
+    const again = yield* journal.read(place)
+    return matches(row, again) ? again : yield* damaged(row, again)
+  })
+
+  const decode = (row: IndexRow, bytes: Uint8Array): Effect.Effect<Event, RowDamaged> => {
+    const decoded = Row.decode(bytes, row.seq, journal.format, hashes)
+    if (Result.isFailure(decoded)) return damaged(row, bytes)
+    const { event } = decoded.success
+    return event.id === row.event_id ? Effect.succeed(event) : damaged(row, bytes)
+  }
+
+  const event = Effect.fnUntraced(function* (row: IndexRow) {
+    return yield* decode(row, yield* bytesOf(row))
+  })
+
+  const line = Effect.fnUntraced(function* (row: IndexRow) {
+    const bytes = yield* bytesOf(row)
+    yield* decode(row, bytes)
+    return bytes
+  })
+
+  /** Read neighbouring rows with one read, then look at each as if it had been read alone. */
+  const run = Effect.fnUntraced(function* (rows: ReadonlyArray<IndexRow>) {
+    const events: Array<Event> = []
+    for (const row of rows) yield* checkPlace(row)
+    for (const part of neighbours(rows)) {
+      const bytes = yield* journal.read(part.place)
+      for (const row of part.rows) {
+        const start = row.byte_offset - part.place.offset
+        const cut = bytes.subarray(start, start + row.byte_length)
+        events.push(matches(row, cut) ? yield* decode(row, cut) : yield* event(row))
+      }
+    }
+    return events
+  })
+
+  const checkPosition = Effect.fnUntraced(function* ({ seq, leafHash }: Position) {
+    const row =
+      seq === 0
+        ? { leaf_hash: Row.zeroHash }
+        : yield* Effect.mapError(Mirror.at(sql, seq), mirrorError("find a position"))
+    if (row?.leaf_hash === leafHash) return
+    return yield* new PositionUnknown({ seq, expected: leafHash, actual: row?.leaf_hash ?? null })
+  })
+
+  /** A row that the index has lost must not be passed over as if it had never been. */
+  const checkGaps = (rows: ReadonlyArray<IndexRow>, from: number, until: number) => {
+    const count = Math.min(pageRows, Math.max(0, until - from))
+    const gap = Array.from({ length: count }, (_, nth) => from + nth + 1).find(
+      (seq, nth) => rows[nth]?.seq !== seq
+    )
+    if (gap === undefined) return Effect.void
+    const sides = { expected: `an index row of seq ${gap}`, actual: "none" }
+    const path = journal.layout.mirror
+    return Effect.fail(new RowDamaged({ seq: gap, path, offset: 0, leg: "index", ...sides }))
+  }
+
+  const events: Rows["events"] = (query = {}) =>
+    Stream.unwrap(
+      Effect.gen(function* () {
+        const { seq: newest } = yield* head
+        if (query.after !== undefined) yield* checkPosition(query.after)
+        let after = query.after?.seq ?? 0
+        let until = Math.min(newest, query.until ?? newest)
+        if (query.limit !== undefined) until = Math.min(until, after + query.limit)
+        if (query.last !== undefined) after = Math.max(after, until - query.last)
+        return Stream.paginate(
+          after,
+          Effect.fnUntraced(function* (from: number) {
+            const rows = yield* Effect.mapError(
+              Mirror.page(sql, from, until, pageRows),
+              mirrorError("page through its index")
+            )
+            yield* checkGaps(rows, from, until)
+            const read = yield* run(rows)
+            const last = rows.at(-1)?.seq ?? until
+            return [read, last < until ? Option.some(last) : Option.none<number>()] as const
+          })
+        )
+      })
+    )
+
+  return { head, find, line, event, events }
+}
+
+interface Part {
+  readonly place: Place
+  readonly rows: ReadonlyArray<IndexRow>
+}
+
+/** Index rows whose lines follow each other in one file, in parts of at most `pageBytes`. */
+const neighbours = (rows: ReadonlyArray<IndexRow>): ReadonlyArray<Part> => {
+  const parts: Array<Part> = []
+  let rest = rows
+  while (rest.length > 0) {
+    const [first] = rest
+    if (first === undefined) break
+    let length = first.byte_length
+    let count = 1
+    for (let next = rest[1]; next !== undefined; next = rest[count]) {
+      const end = next.byte_offset + next.byte_length - first.byte_offset
+      // Blank lines of a Cortex file may lie between; anything else is told by the leaf hash.
+      if (next.segment !== first.segment || end <= length || end > pageBytes) break
+      length = end
+      count++
+    }
+    const place = { segment: first.segment, offset: first.byte_offset, length }
+    parts.push({ place, rows: rest.slice(0, count) })
+    rest = rest.slice(count)
+  }
+  return parts
+}

@@ -1,0 +1,92 @@
+/**
+ * What an append answers: a receipt that is a position, or the one reason why there is none.
+ *
+ * A receipt says that its row is durable in both legs. Each error says what is durable instead:
+ * nothing, but for `OutcomeUnknown` (perhaps) and `MirrorBehind` (everything).
+ */
+import { Schema } from "effect"
+import type { DraftInvalid, PayloadTooLarge } from "../core/Event.ts"
+import type * as Policy from "../core/Policy.ts"
+import type { JournalError, MirrorError, RowDamaged } from "./errors.ts"
+import type { JournalFinal, OutcomeUnknown } from "./Journal.ts"
+import type { IdConflict } from "./Mirror.ts"
+import type { Decisions } from "./PolicyGate.ts"
+
+const fields = {
+  seq: Schema.Int,
+  leafHash: Schema.String,
+  id: Schema.String,
+  eventHash: Schema.String
+}
+
+/** The row was written by this append; a position. */
+export class Appended extends Schema.TaggedClass<Appended>()("Appended", fields) {}
+
+/** The same id with the same content was there already, times aside; its position. */
+export class AlreadyAppended extends Schema.TaggedClass<AlreadyAppended>()(
+  "AlreadyAppended",
+  fields
+) {}
+
+/** What an append answers: durable in both legs. */
+export type Receipt = Appended | AlreadyAppended
+
+/** A parent that is no earlier row of this ledger. */
+export class UnknownParent extends Schema.TaggedError<UnknownParent>()("UnknownParent", {
+  index: Schema.Int,
+  parentId: Schema.String
+}) {
+  override get message(): string {
+    return (
+      `draft ${this.index} names the parent ${this.parentId}, which is no earlier row of this ` +
+      `ledger. Nothing was written; append the parent first.`
+    )
+  }
+}
+
+/** The ledger was closed before this append was taken. Nothing of it was written. */
+export class LedgerClosed extends Schema.TaggedError<LedgerClosed>()("LedgerClosed", {}) {
+  override get message(): string {
+    return "the ledger was closed before this append was taken: nothing of it was written"
+  }
+}
+
+/** The rows are durable in the journal, but SQL did not commit them. Never append them again. */
+export class MirrorBehind extends Schema.TaggedError<MirrorBehind>()("MirrorBehind", {
+  receipts: Schema.Array(Schema.Union([Appended, AlreadyAppended])),
+  cause: Schema.Defect()
+}) {
+  override get message(): string {
+    return (
+      `${this.receipts.length} rows ARE durable in the journal, but the mirror did not take them ` +
+      `in. It catches up before the next append, or when the ledger is opened again.`
+    )
+  }
+}
+
+/** What the ledger itself says against an append, whatever becomes of its group. */
+export type Refusal =
+  | Policy.PolicyRefused
+  | IdConflict
+  | UnknownParent
+  | DraftInvalid
+  | RowDamaged
+  | JournalError
+
+/** Why an append answers no receipt. */
+export type AppendError =
+  | Refusal
+  | PayloadTooLarge
+  | MirrorError
+  | JournalFinal
+  | LedgerClosed
+  | OutcomeUnknown
+  | MirrorBehind
+
+/** What goes with an append. */
+export interface AppendOptions {
+  /** An authorization to go past overridable rules; see `Policy.compose`. */
+  readonly breakGlass?: Policy.BreakGlass | undefined
+  /** Ready decisions in place of the votes of rules and gates. */
+  readonly decisions?: Decisions | undefined
+}

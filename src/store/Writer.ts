@@ -1,0 +1,359 @@
+/**
+ * The writer: one group after another, each through ask, seal, mirror, settle, journal, commit.
+ *
+ * Appends wait in a queue; the writer takes what waits, up to `groupRowsMax` rows and
+ * `groupBytesMax` bytes, and makes it one group in one SQL transaction. What can refuse an append
+ * speaks before the journal makes it durable; the commit comes after the fsync; every answer,
+ * refusals too, leaves after the commit, as a refusal may rest on a row of the same group. A group
+ * cannot be interrupted. An append that was interrupted before it was taken is withdrawn; after
+ * that it is written and only its answer is dropped.
+ */
+import { Cause, Clock, Data, Deferred, Effect, Exit, Latch, Result, Semaphore } from "effect"
+import { SecureRandom } from "effect/crypto"
+import type { SqlClient } from "effect/sql"
+import { SqlError } from "effect/sql/SqlError"
+import type { Head } from "../core/Chain.ts"
+import type { Draft } from "../core/Event.ts"
+import * as Event from "../core/Event.ts"
+import * as EventId from "../core/EventId.ts"
+import type * as Hashes from "../core/Hashes.ts"
+import * as Row from "../core/Row.ts"
+import * as Timestamp from "../core/Timestamp.ts"
+import { JournalError, MirrorError, mirrorError } from "./errors.ts"
+import type { Planned, Voted } from "./Group.ts"
+import * as Group from "./Group.ts"
+import type { JournalWriter, Place } from "./Journal.ts"
+import { JournalFinal, OutcomeUnknown } from "./Journal.ts"
+import * as Mirror from "./Mirror.ts"
+import type { PolicyGate } from "./PolicyGate.ts"
+import type { Rows } from "./Reader.ts"
+import type { AppendError, AppendOptions, Receipt, Refusal } from "./Receipt.ts"
+import { LedgerClosed, MirrorBehind } from "./Receipt.ts"
+
+export interface WriterSettings {
+  readonly groupRowsMax: number
+  readonly groupBytesMax: number
+  readonly lineBytesMax: number
+  readonly numbers: "lossless" | "cortex"
+  readonly encode: Row.EncodeOptions
+}
+
+interface Dependencies {
+  readonly sql: SqlClient.SqlClient
+  readonly journal: JournalWriter
+  readonly rows: Rows
+  readonly policy: PolicyGate["Service"]
+  readonly hashes: Hashes.Hashes
+  readonly settings: WriterSettings
+  readonly head: Head
+  /** Brings the mirror up to the journal's head; run before a group if the mirror is behind. */
+  readonly catchUp: (until: Head) => Effect.Effect<void, MirrorError>
+  /** Run after the answers of a group; told the rows since it last answered 0. */
+  readonly afterGroup: (rows: number) => Effect.Effect<number>
+}
+
+interface Request extends Group.Append {
+  readonly bytes: number
+  readonly answer: Deferred.Deferred<ReadonlyArray<Receipt>, AppendError>
+}
+
+/** Internal: ends a transaction that holds rows of an append which was refused after all. */
+class Refused extends Data.TaggedError("Refused")<{
+  readonly request: Request
+  readonly refusal: Refusal
+}> {}
+
+/** What fails a whole group before any of it is durable. */
+const isGroupError = (
+  error: unknown
+): error is MirrorError | JournalError | JournalFinal | OutcomeUnknown =>
+  error instanceof MirrorError ||
+  error instanceof JournalError ||
+  error instanceof JournalFinal ||
+  error instanceof OutcomeUnknown
+
+/** A group that was asked and encoded: what each of its appends will be told. */
+interface Settled {
+  readonly answers: ReadonlyArray<Result.Result<ReadonlyArray<Planned>, Refusal>>
+  readonly encoded: Row.Group
+}
+
+/** The writer of one open ledger; `run` is its loop, to be forked under the ledger's scope. */
+export const make = Effect.fnUntraced(function* (deps: Dependencies) {
+  const { sql, journal, policy, hashes, settings } = deps
+  const random = yield* SecureRandom.SecureRandom
+  const ask = Group.makeAsk(deps)
+  const waiting: Array<Request> = []
+  const wake = Latch.makeUnsafe(false)
+  /** Held by a group, and by whatever must run between groups. */
+  const turn = Semaphore.makeUnsafe(1)
+  let head = deps.head
+  let behind = false
+  let closed = false
+  let unchecked = 0
+  /** What the group under way made durable, whatever becomes of its commit. */
+  let durable: Settled | undefined
+
+  // ---- before the queue: complete the drafts, let the rules on the draft alone vote -------------
+
+  const vote = Effect.fnUntraced(function* (draft: Draft, index: number, options: AppendOptions) {
+    const completed = Event.complete(draft, {
+      id: EventId.fromUlid(yield* random.ulid),
+      now: Timestamp.fromMillis(yield* Clock.currentTimeMillis),
+      index,
+      mode: settings.encode.format,
+      numbers: settings.numbers,
+      lineBytesMax: settings.lineBytesMax
+    })
+    if (Result.isFailure(completed)) return yield* Effect.fail(completed.failure)
+    if (options.decisions?.ledger !== undefined) {
+      return { draft: completed.success, index, votes: [] } satisfies Voted
+    }
+    const votes = yield* policy.votes(completed.success)
+    const voted: Voted = { draft: completed.success, index, votes }
+    // Without gates nothing that is asked later can change this decision.
+    if (!policy.hasGates) yield* Group.decideLedger(policy, voted, [], options)
+    return voted
+  })
+
+  // ---- ask, seal, mirror ------------------------------------------------------------------------
+
+  /** One group in one transaction. Fails as a whole; what refuses one append is in its answer. */
+  const transact = Effect.fnUntraced(function* (requests: ReadonlyArray<Request>) {
+    durable = undefined
+    const group = Group.start(
+      head,
+      yield* Mirror.settled(sql),
+      yield* Mirror.findByIds(sql, namedIds(requests))
+    )
+    const answers: Array<Settled["answers"][number]> = []
+    for (const request of requests) {
+      const answer = yield* Effect.result(ask(request, group))
+      if (Result.isSuccess(answer)) {
+        answers.push(Result.succeed(answer.success))
+        continue
+      }
+      if (answer.failure instanceof SqlError) return yield* Effect.fail(answer.failure)
+      // Rows of a refused append that a gate was shown are in SQL; only a new transaction is clean.
+      if (group.inserted > group.rows.length) {
+        return yield* new Refused({ request, refusal: answer.failure })
+      }
+      answers.push(Result.fail(answer.failure))
+    }
+    return yield* settle(group, answers)
+  })
+
+  // ---- settle, journal; the commit follows when the transaction ends ----------------------------
+
+  const settle = Effect.fnUntraced(function* (group: Group.Group, answers: Settled["answers"]) {
+    const events = group.rows.map((row) => row.event)
+    const encoded = Row.encode(events, group.before, settings.encode, hashes)
+    const settled = { answers, encoded }
+    const last = encoded.rows.at(-1)
+    if (last === undefined) return settled
+    yield* Group.insertPending(sql, group)
+    const places = yield* journal.reserve(encoded)
+    yield* Mirror.insertIndex(sql, indexRows(group, encoded, places))
+    yield* checkOpen(group)
+    yield* journal.write(encoded)
+    durable = settled
+    const { seq, leafHash, event } = last
+    head = { seq, leafHash, id: event.id, eventHash: event.eventHash }
+    return settled
+  })
+
+  /** SQLite ends a transaction by itself on some errors; rows written after that would be lost. */
+  const checkOpen = Effect.fnUntraced(function* ({ rows: [first] }: Group.Group) {
+    if (first === undefined) return
+    const there = yield* Mirror.eventRows(sql, [first.event.id])
+    if (there.size === 1) return
+    return yield* new MirrorError({
+      operation: "keep the transaction of a group",
+      cause: new Error("the transaction ended by itself"),
+      hint: "Nothing was written; look for a full disk, then try again."
+    })
+  })
+
+  // ---- answers ----------------------------------------------------------------------------------
+
+  const tell = Effect.fnUntraced(function* (
+    requests: ReadonlyArray<Request>,
+    { answers, encoded }: Settled,
+    behindBy: unknown
+  ) {
+    for (const [nth, request] of requests.entries()) {
+      const answer = answers[nth]
+      if (answer === undefined) continue
+      if (Result.isFailure(answer)) {
+        yield* Deferred.fail(request.answer, answer.failure)
+        continue
+      }
+      const receipts = Group.receiptsOf(answer.success, encoded)
+      // Rows that were there before the group do not wait for its commit.
+      const isOld = answer.success.every((plan) => plan._tag === "Old")
+      yield* behindBy === undefined || isOld
+        ? Deferred.succeed(request.answer, receipts)
+        : Deferred.fail(request.answer, new MirrorBehind({ receipts, cause: behindBy }))
+    }
+  })
+
+  const failAll = (requests: ReadonlyArray<Request>, error: AppendError) =>
+    Effect.forEach(
+      requests,
+      (request) => {
+        if (!(error instanceof OutcomeUnknown)) return Deferred.fail(request.answer, error)
+        const { path, cause, hint } = error
+        const ids = request.drafts.map(({ draft }) => draft.id)
+        return Deferred.fail(request.answer, new OutcomeUnknown({ path, ids, cause, hint }))
+      },
+      { discard: true }
+    )
+
+  /**
+   * Run one group and answer it. `held` are refusals from an earlier attempt at the same group:
+   * they may rest on rows of it, so they are told only when those are durable.
+   */
+  const group: (
+    requests: ReadonlyArray<Request>,
+    held: ReadonlyArray<Refused>
+  ) => Effect.Effect<void> = Effect.fnUntraced(function* (
+    requests: ReadonlyArray<Request>,
+    held: ReadonlyArray<Refused>
+  ) {
+    const exit = yield* Effect.exit(sql.withTransaction(transact(requests)))
+    const tellHeld = Effect.forEach(
+      held,
+      ({ request, refusal }) => Deferred.fail(request.answer, refusal),
+      { discard: true }
+    )
+    if (Exit.isSuccess(exit)) {
+      yield* tellHeld
+      return yield* tell(requests, exit.value, undefined)
+    }
+    const error = Cause.squash(exit.cause)
+    if (durable !== undefined) {
+      behind = true
+      yield* tellHeld
+      return yield* tell(requests, durable, error)
+    }
+    if (error instanceof Refused) {
+      const others = requests.filter((request) => request !== error.request)
+      return yield* group(others, [...held, error])
+    }
+    const all = [...requests, ...held.map(({ request }) => request)]
+    if (error instanceof SqlError && all.length > 1) {
+      // Which append met it is not known, so each gets a group of its own.
+      return yield* Effect.forEach(all, (request) => group([request], []), { discard: true })
+    }
+    if (error instanceof SqlError) return yield* failAll(all, mirrorError("take in a group")(error))
+    yield* isGroupError(error)
+      ? failAll(all, error)
+      : failAll([...all, ...waiting.splice(0)], journal.finish("defect", error))
+  })
+
+  // ---- the queue --------------------------------------------------------------------------------
+
+  const take = (): ReadonlyArray<Request> => {
+    let rows = 0
+    let bytes = 0
+    let count = 0
+    for (const request of waiting) {
+      rows += request.drafts.length
+      bytes += request.bytes
+      if (count > 0 && (rows > settings.groupRowsMax || bytes > settings.groupBytesMax)) break
+      count++
+    }
+    return waiting.splice(0, count)
+  }
+
+  const serve = Effect.fnUntraced(function* (requests: ReadonlyArray<Request>) {
+    const final = journal.final()
+    if (final !== undefined) return yield* failAll(requests, final)
+    if (behind) {
+      const caught = yield* Effect.result(deps.catchUp(head))
+      if (Result.isFailure(caught)) return yield* failAll(requests, caught.failure)
+      behind = false
+    }
+    const before = head.seq
+    yield* group(requests, [])
+    unchecked = yield* deps.afterGroup(unchecked + head.seq - before)
+  })
+
+  const next = Effect.suspend(() => {
+    const requests = take()
+    if (requests.length === 0) return Effect.void
+    // Whatever goes wrong, nobody may wait for an answer that nobody will give.
+    return Effect.catchCause(serve(requests), (cause) => {
+      const final = journal.finish("defect", Cause.squash(cause))
+      return failAll([...requests, ...waiting.splice(0)], final)
+    })
+  }).pipe(turn.withPermits(1), Effect.uninterruptible)
+
+  /** Serves the queue until it is interrupted, which happens between groups only. */
+  const run: Effect.Effect<never> = Effect.gen(function* () {
+    yield* wake.await
+    yield* next
+    if (waiting.length === 0) wake.closeUnsafe()
+    else yield* Effect.yieldNow
+  }).pipe(Effect.forever)
+
+  const submit = Effect.fnUntraced(function* (
+    drafts: ReadonlyArray<Draft>,
+    options: AppendOptions
+  ): Effect.fn.Return<ReadonlyArray<Receipt>, AppendError> {
+    const voted: Array<Voted> = []
+    for (const [index, draft] of drafts.entries()) voted.push(yield* vote(draft, index, options))
+    if (voted.length === 0) return []
+    const answer = Deferred.makeUnsafe<ReadonlyArray<Receipt>, AppendError>()
+    const bytes = voted.reduce((sum, { draft }) => sum + draft.payloadText.length, 0)
+    const request: Request = { drafts: voted, options, bytes, answer }
+    return yield* Effect.uninterruptibleMask((restore) =>
+      Effect.suspend(() => {
+        if (closed) return Effect.fail(new LedgerClosed())
+        waiting.push(request)
+        wake.openUnsafe()
+        return Effect.onInterrupt(restore(Deferred.await(answer)), () =>
+          Effect.sync(() => {
+            const at = waiting.indexOf(request)
+            if (at !== -1) waiting.splice(at, 1)
+          })
+        )
+      })
+    )
+  })
+
+  /** Let the group under way settle, fail what waits, take nothing more. */
+  const close = Effect.suspend(() => {
+    closed = true
+    return turn.withPermits(1)(Effect.suspend(() => failAll(waiting.splice(0), new LedgerClosed())))
+  })
+
+  /** Run something between two groups. */
+  const between = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+    turn.withPermits(1)(effect)
+
+  return { submit, run, close, between, head: () => head }
+})
+
+/** Every id that the drafts name, theirs and their parents', once. */
+const namedIds = (requests: ReadonlyArray<Request>): ReadonlyArray<string> => {
+  const ids = new Set<string>()
+  for (const { drafts } of requests) {
+    for (const { draft } of drafts) {
+      ids.add(draft.id)
+      if (draft.parentId !== undefined) ids.add(draft.parentId)
+    }
+  }
+  return [...ids]
+}
+
+const indexRows = (
+  group: Group.Group,
+  encoded: Row.Group,
+  places: ReadonlyArray<Place>
+): ReadonlyArray<Mirror.Indexed> =>
+  group.rows.map(({ seq, event, parentSeq }, nth) => {
+    const [row, place] = [encoded.rows[nth], places[nth]]
+    if (row === undefined || place === undefined) throw new Error("a row of a group has no place")
+    return { seq, event, parentSeq, leafHash: row.leafHash, place }
+  })
