@@ -1,0 +1,103 @@
+/**
+ * Reports as `--json` prints them: members in snake_case, in the shapes of the original.
+ *
+ * `line` of a failure counts rows, blank lines left out, as the original's audit does. Kinds that
+ * the original has carry its member names; ours are `{kind, expected, actual}`. Scripts rely on
+ * these shapes: members may be added, never renamed or left out.
+ */
+import type { Head } from "../core/Chain.ts"
+import type { ParityReport } from "../core/Parity.ts"
+import type { Failure, Reason, VerifyReport } from "../core/VerifyReport.ts"
+import type { BackupReport } from "../store/Backup.ts"
+import type { ReplayReport } from "../store/Replay.ts"
+import type { Receipt } from "../store/Receipt.ts"
+
+const head = ({ seq, leafHash, id, eventHash }: Head) => ({
+  seq,
+  leaf_hash: leafHash,
+  id,
+  event_hash: eventHash
+})
+
+const reason = ({ kind, which, expected, actual }: Reason) => {
+  switch (kind) {
+    case "hash_break":
+      return { kind, which, expected, observed: actual }
+    case "orphan":
+      return { kind, expected_prev: expected, observed_prev: actual }
+    case "unknown_event_schema_version":
+      return { kind, observed: actual, expected }
+    default:
+      return { kind, expected, actual }
+  }
+}
+
+const failure = (found: Failure) => ({
+  line: found.seq,
+  event_id: found.eventId,
+  reason: reason(found.reason)
+})
+
+/** Of one JSONL file: `{path, rows_scanned, failures}` and nothing else, as the original's audit. */
+export const audit = (report: VerifyReport, path: string) => ({
+  path,
+  rows_scanned: report.rows,
+  failures: report._tag === "Intact" ? [] : report.failures.map(failure)
+})
+
+const placed = (found: Failure) => ({
+  ...failure(found),
+  seq: found.seq,
+  level: found.level,
+  path: found.path,
+  offset: found.offset
+})
+
+/** Of a ledger: what `audit` says, where each failure lies, and what was checked and proven. */
+export const verification = (report: VerifyReport, path: string) => ({
+  path,
+  rows_scanned: report.rows,
+  failures: report._tag === "Intact" ? [] : report.failures.map(placed),
+  head: head(report.head),
+  checks: report.checks,
+  remarks: report.remarks.map(placed),
+  not_proven: report.notProven
+})
+
+/** The original's parity report. */
+export const parity = (report: ParityReport) => ({
+  consistent: report.isConsistent,
+  jsonl_event_count: report.jsonlEventCount,
+  sqlite_event_count: report.sqliteEventCount,
+  missing_in_sqlite: report.missingInSqlite,
+  missing_in_jsonl: report.missingInJsonl,
+  mismatched: report.mismatched.map(({ id, jsonlEventHash, sqliteEventHash }) => ({
+    id,
+    jsonl_event_hash: jsonlEventHash,
+    sqlite_event_hash: sqliteEventHash
+  }))
+})
+
+/** The original's replay report. */
+export const replay = (report: ReplayReport) => ({
+  replayed: report.replayed,
+  skipped_existing: report.skippedExisting,
+  parity: parity(report.parity)
+})
+
+/** The answer to one append. */
+export const receipt = ({ _tag, seq, id, eventHash, leafHash }: Receipt) => ({
+  tag: _tag,
+  seq,
+  id,
+  event_hash: eventHash,
+  leaf_hash: leafHash
+})
+
+/** What a backup holds. */
+export const backup = ({ path, rows, bytes, head }: BackupReport) => ({
+  path,
+  rows,
+  bytes,
+  head: { seq: head.seq, leaf_hash: head.leafHash }
+})

@@ -1,0 +1,42 @@
+/**
+ * What opening a ledger did besides opening it, in words: nobody should learn of it from a file
+ * listing.
+ */
+import type { Action, OpenReport } from "../store/Opening.ts"
+
+const said = (action: Action): string => {
+  switch (action._tag) {
+    case "CaughtUp":
+      return `the mirror was ${action.rows} rows behind the journal and was brought up`
+    case "MirrorRemade":
+      return `the mirror was made from the ${action.rows} rows of the journal`
+    case "LineCompleted":
+      return `row ${action.seq} lacked its line end and was completed`
+    case "TailCut":
+      return `a torn tail of ${action.bytes} bytes, never acknowledged, was moved to ${action.path}`
+    case "OperationFinished":
+      return `the unfinished operation ${action.id} was finished`
+  }
+}
+
+/** One line for each thing that opening did. */
+export const notes = (opened: OpenReport): ReadonlyArray<string> => {
+  switch (opened._tag) {
+    case "Clean":
+      return []
+    case "Recovered":
+      return opened.actions.map((action) => `sealog: opening: ${said(action)}`)
+    case "ReadOnly":
+      return [`sealog: opened for reading only: ${opened.reason}`]
+  }
+}
+
+/** The rows that opening itself brought into the mirror. */
+export const replayed = (opened: OpenReport): number =>
+  opened._tag === "Recovered"
+    ? opened.actions.reduce(
+        (sum, action) =>
+          action._tag === "CaughtUp" || action._tag === "MirrorRemade" ? sum + action.rows : sum,
+        0
+      )
+    : 0

@@ -1,0 +1,105 @@
+/**
+ * `sealog verify TARGET`: every row, link, seal and checksum of a ledger or of one JSONL file.
+ *
+ * Takes no guard and changes no row, so it runs beside a writer. Of a ledger the mirror is compared
+ * too, where there is one. Every failure is listed, and in words what was not proven.
+ */
+import { Effect, Path } from "effect"
+import { Argument, Command } from "effect/cli"
+import * as Segment from "../core/Segment.ts"
+import type { VerifyReport } from "../core/VerifyReport.ts"
+import * as SealogNode from "../platform/SealogNode.ts"
+import * as durable from "../store/durable.ts"
+import * as FilePair from "../store/FilePair.ts"
+import * as Ledger from "../store/Ledger.ts"
+import { ReadSql } from "../store/ReadSql.ts"
+import { Ending, found, plain } from "./Ending.ts"
+import * as Flags from "./flags.ts"
+import * as json from "./json.ts"
+import { Output } from "./Output.ts"
+import * as Target from "./Target.ts"
+
+const all = { failuresMax: Number.MAX_SAFE_INTEGER }
+
+const ofDirectory = Effect.fnUntraced(function* (directory: string, journalOnly: boolean) {
+  const layout = yield* Target.ledger(directory)
+  const hasMirror = !journalOnly && (yield* durable.kindAt(layout.mirror)) !== undefined
+  if (!hasMirror) return yield* Ledger.verify({ directory }, all)
+  const verify = Effect.flatMap(ReadSql, (sql) => Ledger.verify({ directory }, { ...all, sql }))
+  return yield* Effect.provide(verify, SealogNode.layerMirrorReadOnly(layout.mirror)).pipe(
+    Effect.catchTag("MirrorError", (error) => {
+      const text = `${error.message} To verify the journal alone: sealog verify --journal-only ${directory}`
+      return Effect.fail(new Ending({ code: 2, text }))
+    })
+  )
+})
+
+const ofFile = Effect.fnUntraced(function* (file: string) {
+  const paths = yield* Path.Path
+  if (Segment.firstSeq(paths.basename(file)) !== undefined) {
+    const text =
+      `${file} is one segment of a ledger, whose rows link to those of the segment before. ` +
+      `Verify the ledger: sealog verify ${paths.resolve(file, "../..")}`
+    return yield* new Ending({ code: 2, text })
+  }
+  yield* FilePair.existing(file)
+  return yield* Ledger.verify({ file }, all)
+})
+
+const levels = (
+  title: string,
+  { checks }: VerifyReport,
+  outcome: string
+): ReadonlyArray<string> => {
+  const names = Object.keys(checks).filter((level) => checks[level] === outcome)
+  return names.length === 0 ? [] : [`${title}: ${names.join(", ")}`]
+}
+
+const human = (report: VerifyReport): ReadonlyArray<string> => {
+  const { rows, path, head, remarks } = report
+  const verdict =
+    report._tag === "Intact"
+      ? `intact: ${rows} rows of ${path}`
+      : `DAMAGED: ${report.failureCount} failures in ${rows} rows of ${path}`
+  const failures = report._tag === "Intact" ? [] : report.failures.map((found) => found.message)
+  return [
+    verdict,
+    ...failures,
+    `head: ${head.seq === 0 ? "none, there is no row" : `${head.seq}:${head.leafHash}`}`,
+    ...levels("passed", report, "Passed"),
+    ...levels("failed", report, "Failed"),
+    ...levels("not checked", report, "Skipped"),
+    ...remarks.map((remark) => `remark: ${remark.message}`),
+    ...report.notProven.map((what) => `not proven: ${what}`)
+  ]
+}
+
+const run = Effect.fnUntraced(function* (target: string, journalOnly: boolean, asJson: boolean) {
+  const output = yield* Output
+  const isDirectory = (yield* durable.kindAt(target)) !== "File"
+  const report = isDirectory ? yield* ofDirectory(target, journalOnly) : yield* ofFile(target)
+  if (asJson) {
+    yield* output.json(isDirectory ? json.verification(report, target) : json.audit(report, target))
+  } else {
+    yield* Effect.forEach(human(report), (text) => output.line(plain(text)), { discard: true })
+  }
+  if (report._tag === "Damaged") return yield* found
+})
+
+export const command = Command.make(
+  "verify",
+  {
+    target: Argument.String("TARGET").pipe(
+      Argument.withDescription("The directory of a ledger, or a JSONL file")
+    ),
+    journalOnly: Flags.on("journal-only", "Of a ledger: leave its mirror alone"),
+    json: Flags.json
+  },
+  ({ target, journalOnly, json }) => run(target, journalOnly, json)
+).pipe(
+  Command.withDescription(
+    "Check every row, link, seal and checksum, and the mirror of a ledger; changes nothing. " +
+      "Exit code 0: intact; 1: something was found, all of which is listed; 2: it could not run."
+  ),
+  Command.withShortDescription("Check every row of a ledger or a JSONL file")
+)

@@ -1,0 +1,152 @@
+import * as fs from "node:fs"
+import * as path from "node:path"
+import { fileURLToPath } from "node:url"
+import { assert, describe, it } from "@effect/vitest"
+import { Effect } from "effect"
+import * as Ledger from "../../src/store/Ledger.ts"
+import * as TestLedger from "../../src/testing/TestLedger.ts"
+import { isParagraph, jsonLines, sealog } from "./sealog.ts"
+
+const vectors = fileURLToPath(new URL("../vectors/cortex/", import.meta.url))
+
+const drafts = Array.from({ length: 6 }, (_, n) => ({ type: "n.counted.v1", payload: { n } }))
+
+/** A closed ledger of six rows. */
+const ledgerOfSix = Effect.gen(function* () {
+  const ledger = path.join(yield* TestLedger.directory, "ledger")
+  yield* Ledger.Ledger.use((opened) => opened.appendAll(drafts)).pipe(
+    Effect.provide(TestLedger.layer({ directory: ledger }), { local: true })
+  )
+  return ledger
+})
+
+const segmentOf = (ledger: string): string =>
+  path.join(ledger, "segments", "0000000000000001.jsonl")
+
+/** Every file of a directory but SQLite's own notes, with its bytes. */
+const contents = (directory: string): ReadonlyArray<readonly [string, string]> =>
+  fs
+    .readdirSync(directory, { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile() && !/-(wal|shm)$/.test(entry.name))
+    .map((entry) => path.join(entry.parentPath, entry.name))
+    .toSorted()
+    .map((file) => [file, fs.readFileSync(file, "hex")])
+
+const flipByte = (file: string, needle: string): number => {
+  const bytes = fs.readFileSync(file)
+  const at = bytes.indexOf(needle)
+  bytes[at] = (bytes[at] ?? 0) ^ 1
+  fs.writeFileSync(file, bytes)
+  return at
+}
+
+describe("sealog verify", () => {
+  it.live("reports on a file what the original's audit reports, and exits 1 on a finding", () =>
+    Effect.gen(function* () {
+      const expected: { files: ReadonlyArray<{ file: string; expect: { audit: object } }> } =
+        JSON.parse(fs.readFileSync(path.join(vectors, "corrupt/expected.json"), "utf8"))
+      for (const [name, code] of [
+        ["corrupt/several.jsonl", 1],
+        ["corrupt/blank-lines-and-damage.jsonl", 1],
+        ["corrupt/clean.jsonl", 0]
+      ] as const) {
+        const file = path.join(vectors, name)
+        const ended = yield* sealog(["verify", file, "--json"])
+        assert.deepInclude(ended, { code, stderr: "" })
+        const audit = expected.files.find((one) => one.file === name)?.expect.audit
+        assert.deepStrictEqual(jsonLines(ended), [{ ...audit, path: file }], name)
+      }
+    })
+  )
+
+  it.live("reports on a ledger its head, checks and what is not proven, and changes nothing", () =>
+    Effect.gen(function* () {
+      const ledger = yield* ledgerOfSix
+      const before = contents(ledger)
+      const ended = yield* sealog(["verify", ledger, "--json"])
+      assert.deepInclude(ended, { code: 0, stderr: "" })
+      const [report] = jsonLines(ended)
+      assert.isObject(report)
+      assert.hasAllKeys(report, [
+        "path",
+        "rows_scanned",
+        "failures",
+        "head",
+        "checks",
+        "remarks",
+        "not_proven"
+      ])
+      const last = JSON.parse(
+        fs.readFileSync(segmentOf(ledger), "utf8").trim().split("\n")[5] ?? ""
+      )
+      assert.deepInclude(report, { path: ledger, rows_scanned: 6, failures: [], remarks: [] })
+      const { head, checks, not_proven } = Object.assign(
+        { head: {}, checks: {}, not_proven: [] },
+        report
+      )
+      assert.deepInclude(head, { seq: 6, id: last.id, event_hash: last.event_hash })
+      assert.hasAllKeys(head, ["seq", "leaf_hash", "id", "event_hash"])
+      assert.deepInclude(checks, { lines: "Passed", parity: "Passed", signatures: "Skipped" })
+      assert.isNotEmpty(not_proven)
+      assert.deepStrictEqual(contents(ledger), before)
+      const alone = yield* sealog(["verify", ledger, "--journal-only"])
+      assert.strictEqual(alone.code, 0)
+      assert.match(alone.stdout, /^intact: 6 rows of .*\nhead: 6:[0-9a-f]{64}\n/)
+      assert.match(alone.stdout, /\nnot checked: .*parity/)
+      assert.match(alone.stdout, /\nnot proven: that no rows were cut off the end/)
+    })
+  )
+
+  it.live("names every damaged row, whichever leg was changed", () =>
+    Effect.gen(function* () {
+      const ledger = yield* ledgerOfSix
+      flipByte(segmentOf(ledger), '"n":1')
+      const at = flipByte(segmentOf(ledger), '"n":4')
+      const human = yield* sealog(["verify", ledger])
+      assert.deepInclude(human, { code: 1, stderr: "" })
+      assert.match(human.stdout, /^DAMAGED: \d+ failures in 6 rows of /)
+      assert.match(human.stdout, /\nrow 2[ ,(]/)
+      assert.match(human.stdout, /\nrow 5[ ,(]/)
+      const [report] = jsonLines(yield* sealog(["verify", ledger, "--json"]))
+      const failures: ReadonlyArray<{ line: number; seq: number; offset: number }> = Reflect.get(
+        report ?? {},
+        "failures"
+      )
+      assert.sameMembers([...new Set(failures.map(({ line }) => line))], [2, 5])
+      const fifth = failures.find(({ seq }) => seq === 5)
+      assert.isTrue(fifth !== undefined && fifth.offset < at)
+    })
+  )
+
+  it.live("works beside a writer", () =>
+    Effect.gen(function* () {
+      const ledger = path.join(yield* TestLedger.directory, "ledger")
+      const ended = yield* Ledger.Ledger.use((opened) =>
+        Effect.andThen(opened.appendAll(drafts), sealog(["verify", ledger]))
+      ).pipe(Effect.provide(TestLedger.layer({ directory: ledger })))
+      assert.strictEqual(ended.code, 0, ended.stderr)
+      assert.match(ended.stdout, /^intact: 6 rows/)
+    })
+  )
+
+  it.live("refuses what is neither a ledger nor a file, in one paragraph", () =>
+    Effect.gen(function* () {
+      const ledger = yield* ledgerOfSix
+      const directory = path.dirname(ledger)
+      const link = path.join(directory, "link.jsonl")
+      fs.symlinkSync(path.join(vectors, "corrupt/clean.jsonl"), link)
+      for (const [target, said] of [
+        [path.join(directory, "missing"), "nothing is there"],
+        [directory, "neither ledger.json nor segments"],
+        [link, "symbolic link"],
+        [segmentOf(ledger), `sealog verify ${ledger}`]
+      ] as const) {
+        const ended = yield* sealog(["verify", target, "--json"])
+        assert.deepInclude(ended, { code: 2, stdout: "" }, target)
+        assert.isTrue(isParagraph(ended), ended.stderr)
+        assert.include(ended.stderr, said)
+      }
+      assert.deepStrictEqual(fs.readdirSync(directory).toSorted(), ["ledger", "link.jsonl"])
+    })
+  )
+})
