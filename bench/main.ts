@@ -1,0 +1,80 @@
+/**
+ * How fast and how small, as ratios between contestants of one run.
+ *
+ *   npm run bench [-- --quick] [-- --dir DIRECTORY]
+ *
+ * `--quick` uses small sizes; its ratios are rough. `--dir` says on which disk (default: the
+ * system's directory for temporary files); everything is made in a directory of its own there and
+ * removed at the end. With `CORTEX_ORACLE=PROGRAM` the original runs beside each. Figures are only
+ * the basis of the ratios: they are this machine's, this minute's.
+ */
+import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
+import { Console, Effect } from "effect"
+import * as fs from "node:fs"
+import * as os from "node:os"
+import * as path from "node:path"
+import { parseArgs } from "node:util"
+import * as Chain from "../src/core/Chain.ts"
+import * as FastHashes from "../src/platform/FastHashes.ts"
+import * as append from "./append.ts"
+import * as jobs from "./jobs.ts"
+import * as limits from "./limits.ts"
+import { whole } from "./measure.ts"
+import * as original from "./original.ts"
+import { lines as makeLines, payloadBytes } from "./rows.ts"
+import * as wholeLedgers from "./whole.ts"
+
+const full = { append: { rounds: 5, warmUps: 3, rows: 512 }, rows: 100_000, rounds: 3 }
+const quick = { append: { rounds: 3, warmUps: 1, rows: 128 }, rows: 5_000, rounds: 1 }
+
+const title = (text: string) => Console.log(`\n${text}\n`)
+
+const program = Effect.fnUntraced(function* (parent: string, sizes: typeof full) {
+  const directory = yield* Effect.acquireRelease(
+    Effect.sync(() => fs.mkdtempSync(path.join(parent, "sealog-bench-"))),
+    (made) => Effect.sync(() => fs.rmSync(made, { recursive: true, force: true }))
+  )
+  const hashes = yield* FastHashes.make
+  const lines = makeLines(sizes.append.rows * 6, Chain.start, hashes)
+  const beside = original.program ?? "not there: set CORTEX_ORACLE to its program"
+  yield* Console.log(
+    `Node ${process.version}, ${os.availableParallelism()} cores, in ${parent}. Payloads of ` +
+      `${payloadBytes} bytes, lines of ${lines[0]?.bytes.byteLength}. The original: ${beside}.`
+  )
+
+  yield* title("Append, rows durable and answered. Ratios say how many times as fast sealog is.")
+  const appended = yield* append.run(directory, lines, sizes.append)
+  yield* append.print(appended)
+
+  yield* title(`Ledgers of ${whole(sizes.rows)} rows, each job in a process of its own.`)
+  const done = yield* wholeLedgers.run(directory, sizes.rows, sizes.rounds)
+  yield* wholeLedgers.print(done)
+
+  yield* title("What limits: pieces timed alone, as shares of the job above.")
+  const { one, many, fsync } = append.microsOf(appended)
+  const totals = {
+    verify: wholeLedgers.microsOf(done, "verify"),
+    parity: wholeLedgers.microsOf(done, "parity"),
+    replay: wholeLedgers.microsOf(done, "replay"),
+    appendOne: one,
+    appendMany: many,
+    fsync
+  }
+  yield* limits.print(directory, lines, totals, hashes)
+}, Effect.scoped)
+
+const { values } = parseArgs({
+  options: {
+    quick: { type: "boolean", default: false },
+    dir: { type: "string", default: os.tmpdir() },
+    job: { type: "string" }
+  }
+})
+
+const { dir, job } = values
+if (job === undefined) {
+  // So that Ctrl-C removes what was made, too.
+  NodeRuntime.runMain(program(dir, values.quick ? quick : full))
+} else {
+  await jobs.runHere(jobs.nameOf(job), dir)
+}
