@@ -9,7 +9,8 @@ import { SqlClient } from "effect/sql"
 import * as path from "node:path"
 import * as Chain from "../src/core/Chain.ts"
 import * as Crc32c from "../src/core/Crc32c.ts"
-import * as Event from "../src/core/Event.ts"
+import type * as Event from "../src/core/Event.ts"
+import * as Draft from "../src/core/Draft.ts"
 import * as EventId from "../src/core/EventId.ts"
 import * as Hashes from "../src/core/Hashes.ts"
 import * as Row from "../src/core/Row.ts"
@@ -62,7 +63,7 @@ const sealing = (lines: ReadonlyArray<rows.Line>, hashes: Hashes.Hashes) => {
   return timed(lines.length, (nth) => {
     const draft = drafts[nth]
     if (draft === undefined) return
-    const complete = Result.getOrThrow(Event.complete(draft, { id, now }))
+    const complete = Result.getOrThrow(Draft.complete(draft, { id, now }))
     const event = Seal.seal(complete, null, hashes)
     Row.encode([event], Chain.start, { format: "segments" }, hashes)
   })

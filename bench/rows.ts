@@ -7,6 +7,7 @@
 import { Result } from "effect"
 import type * as Chain from "../src/core/Chain.ts"
 import * as Event from "../src/core/Event.ts"
+import * as Draft from "../src/core/Draft.ts"
 import * as EventId from "../src/core/EventId.ts"
 import * as Hashes from "../src/core/Hashes.ts"
 import * as Row from "../src/core/Row.ts"
@@ -46,7 +47,7 @@ const idOf = (n: number): EventId.EventId => {
 }
 
 /** The draft of row `n`, from 0. */
-const draft = (n: number): Event.Draft => {
+const draft = (n: number): Draft.Draft => {
   const fixed = `{"seq":${n},"text":""}`.length
   const text = letters.slice(n % 26, (n % 26) + payloadBytes - fixed)
   return {
@@ -60,7 +61,7 @@ const draft = (n: number): Event.Draft => {
 }
 
 /** The drafts of `count` rows from row `first`. */
-export const drafts = (first: number, count: number): ReadonlyArray<Event.Draft> =>
+export const drafts = (first: number, count: number): ReadonlyArray<Draft.Draft> =>
   Array.from({ length: count }, (_, i) => draft(first + i))
 
 /** A line without its LF, and what it was made of. */
@@ -76,7 +77,7 @@ export const lines = (count: number, before: Chain.Head, hashes: Hashes.Hashes) 
   let { seq, leafHash, eventHash } = before
   for (let n = 0; n < count; n++) {
     const complete = Result.getOrThrow(
-      Event.complete(draft(n), { id: idOf(n), now: Timestamp.fromMillis(startMillis) })
+      Draft.complete(draft(n), { id: idOf(n), now: Timestamp.fromMillis(startMillis) })
     )
     const event = Seal.seal(complete, eventHash, hashes)
     const group = Row.encode([event], { seq, leafHash }, { format: "segments" }, hashes)

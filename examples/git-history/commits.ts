@@ -7,6 +7,7 @@
  */
 import { Data, Effect, Fiber, Stream } from "effect"
 import { ChildProcess } from "effect/process"
+import type { Draft } from "../../src/index.ts"
 import { Event, Timestamp } from "../../src/index.ts"
 
 /** Git did not answer; `reason` is what it said. */
@@ -96,7 +97,7 @@ const secondsMax = 253_402_300_799
 /** The tag of a commit some of whose text is not UTF-8; U+FFFD stands in its place. */
 export const replaced = "text-replaced"
 
-const draftOf = (texts: ReadonlyArray<string>): Event.Draft => {
+const draftOf = (texts: ReadonlyArray<string>): Draft.Draft => {
   const [first = "", ...files] = texts
   const [, commit = "", parents = "", seconds = "", ...people] = first.split("\n")
   const [authored, author, authorEmail = "", committed, committer, committerEmail, subject] = people

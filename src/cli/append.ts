@@ -8,7 +8,7 @@
  */
 import { Effect, Option, Result, Stdio, Stream } from "effect"
 import { Argument, Command, Flag } from "effect/cli"
-import { lineBytesMaxDefault } from "../core/Event.ts"
+import { lineBytesMaxDefault } from "../core/Segment.ts"
 import * as Segment from "../core/Segment.ts"
 import * as SealogNode from "../platform/SealogNode.ts"
 import * as Ledger from "../store/Ledger.ts"

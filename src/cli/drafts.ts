@@ -7,8 +7,7 @@
  * line are refused. A CR before the LF is white space to JSON, and so is taken.
  */
 import { Result } from "effect"
-import type { Draft } from "../core/Event.ts"
-import * as Event from "../core/Event.ts"
+import * as Draft from "../core/Draft.ts"
 import { decodeUtf8 } from "../core/jsonError.ts"
 import type { Line } from "../core/Segment.ts"
 import type { AppendError } from "../store/Receipt.ts"
@@ -16,7 +15,7 @@ import type { AppendError } from "../store/Receipt.ts"
 /** A draft and the line that it came from. */
 export interface Numbered {
   readonly line: number
-  readonly draft: Draft
+  readonly draft: Draft.Draft
 }
 
 /** A line that stops the reading, and why, in words that begin with the line. */
@@ -39,14 +38,14 @@ export const read = (line: Line, type: string | undefined): Result.Result<Number
   if (type !== undefined) {
     return Result.succeed({ line: number, draft: { type, payloadText: text } })
   }
-  return Result.match(Event.draftOf(text), {
+  return Result.match(Draft.fromJson(text), {
     onFailure: (error) => bad(misfit(error)),
     onSuccess: (draft) => Result.succeed({ line: number, draft })
   })
 }
 
 /** What did not fit, and where; of a payload, only where. */
-const misfit = ({ path, expected, actual }: Event.DraftInvalid): string =>
+const misfit = ({ path, expected, actual }: Draft.DraftInvalid): string =>
   path.startsWith("/payload")
     ? `at ${path} expected ${expected}`
     : `at ${path === "" ? "its root" : path} expected ${expected}, found ${actual}`

@@ -7,7 +7,7 @@
  */
 import { Effect } from "effect"
 import { Command } from "effect/cli"
-import { lineBytesMaxDefault } from "../core/Event.ts"
+import { lineBytesMaxDefault } from "../core/Segment.ts"
 import * as SealogNode from "../platform/SealogNode.ts"
 import { mirrorError } from "../store/errors.ts"
 import * as FilePair from "../store/FilePair.ts"

@@ -9,7 +9,8 @@
  */
 import { Result, Schema } from "effect"
 import * as Json from "./CanonicalJson.ts"
-import type { CompleteDraft, Event } from "./Event.ts"
+import type { CompleteDraft } from "./Draft.ts"
+import type { Event } from "./Event.ts"
 import * as Hashes from "./Hashes.ts"
 
 /** A complete draft with its seal. */

@@ -6,6 +6,9 @@
  * at most one line, of at most `lineBytesMax` bytes; the rest of a longer one is passed over.
  */
 
+/** The longest line that is written or read where nothing else is said: 100 MiB. */
+export const lineBytesMaxDefault = 100 * 1024 * 1024
+
 /** Sixteen digits and `.jsonl`. Throws a RangeError where `firstSeq` is not a seq. */
 export const name = (firstSeq: number): string => {
   if (!Number.isSafeInteger(firstSeq) || firstSeq < 1) throw new RangeError(`seq ${firstSeq}`)

@@ -1,4 +1,5 @@
 export * as CanonicalJson from "./CanonicalJson.ts"
+export * as Draft from "./Draft.ts"
 export * as Event from "./Event.ts"
 export * as EventId from "./EventId.ts"
 export * as Timestamp from "./Timestamp.ts"

@@ -10,8 +10,9 @@ import { Effect, Result } from "effect"
 import type { SqlClient } from "effect/sql"
 import type { SqlError } from "effect/sql/SqlError"
 import type { Head } from "../core/Chain.ts"
-import type { CompleteDraft } from "../core/Event.ts"
+import type { CompleteDraft } from "../core/Draft.ts"
 import * as Event from "../core/Event.ts"
+import * as Draft from "../core/Draft.ts"
 import type * as Hashes from "../core/Hashes.ts"
 import * as Policy from "../core/Policy.ts"
 import type * as Row from "../core/Row.ts"
@@ -99,14 +100,14 @@ export const decideLedger = (
   { draft, index, votes }: Voted,
   asked: ReadonlyArray<Policy.Contribution>,
   { breakGlass, decisions }: AppendOptions
-): Effect.Effect<unknown, Policy.PolicyRefused | Event.DraftInvalid> => {
+): Effect.Effect<unknown, Policy.PolicyRefused | Draft.DraftInvalid> => {
   const pass = (decision: Policy.Decision) =>
     Effect.fromResult(Policy.pass("ledger.append", decision, draft.source.type, index))
   if (decisions?.ledger !== undefined) return pass(decisions.ledger)
   return policy.compose(asked.length === 0 ? votes : [...votes, ...asked], breakGlass).pipe(
     Effect.mapError(({ reason: actual }) => {
       const place = { index, path: "/breakGlass", expected: "a valid authorization" }
-      return new Event.DraftInvalid({ ...place, actual })
+      return new Draft.DraftInvalid({ ...place, actual })
     }),
     Effect.flatMap(pass)
   )

@@ -11,8 +11,8 @@ import { Clock, Context, Effect, Layer, Path, Stream } from "effect"
 import type { SecureRandom } from "effect/crypto"
 import { SqlClient } from "effect/sql"
 import type { Head } from "../core/Chain.ts"
-import type { Draft } from "../core/Event.ts"
-import * as Event from "../core/Event.ts"
+import type { Draft } from "../core/Draft.ts"
+import * as Segment from "../core/Segment.ts"
 import * as Hashes from "../core/Hashes.ts"
 import type { VerifyReport } from "../core/VerifyReport.ts"
 import type { ChainBroken } from "../core/Chain.ts"
@@ -25,6 +25,7 @@ import type { Guard } from "./Guard.ts"
 import * as HomeModule from "./Home.ts"
 import { Home } from "./Home.ts"
 import * as Journal from "./Journal.ts"
+import * as JournalWriter from "./JournalWriter.ts"
 import type { Location } from "./Layout.ts"
 import * as Layout from "./Layout.ts"
 import * as Mirror from "./Mirror.ts"
@@ -174,7 +175,7 @@ const open = Effect.fnUntraced(function* (settings: Settings) {
   const hashes = yield* CurrentHashes
   const policy = yield* PolicyGate.PolicyGate
   const { format } = home.layout
-  const lineBytesMax = settings.lineBytesMax ?? Event.lineBytesMaxDefault
+  const lineBytesMax = settings.lineBytesMax ?? Segment.lineBytesMaxDefault
   const segmentBytesMax = settings.segmentBytesMax ?? segmentBytesMaxDefault
   const journal = yield* Journal.makeReader(home.layout, { lineBytesMax })
   yield* Mirror.migrate
@@ -185,7 +186,7 @@ const open = Effect.fnUntraced(function* (settings: Settings) {
     home.identity === undefined
   )
   yield* settleHome(settings)
-  const journalWriter = yield* Journal.makeWriter(journal, { lineBytesMax, segmentBytesMax })
+  const journalWriter = yield* JournalWriter.makeWriter(journal, { lineBytesMax, segmentBytesMax })
   yield* journalWriter.resume(last, head)
   const { reading, rows } = yield* makeReading(journal, readSql, hashes)
   const writer = yield* Writer.make({
@@ -233,7 +234,7 @@ const openReadOnly = Effect.fnUntraced(function* (settings: Settings, reason: st
   const home = yield* Home
   const sql = yield* ReadSql
   const hashes = yield* CurrentHashes
-  const lineBytesMax = settings.lineBytesMax ?? Event.lineBytesMaxDefault
+  const lineBytesMax = settings.lineBytesMax ?? Segment.lineBytesMaxDefault
   const journal = yield* Journal.makeReader(home.layout, { lineBytesMax })
   const { reading } = yield* makeReading(journal, sql, hashes)
   const head: Head = yield* reading.head
@@ -297,7 +298,7 @@ export const layerReader = (
       const paths = yield* Path.Path
       const sql = yield* ReadSql
       const hashes = yield* CurrentHashes
-      const lineBytesMax = options.lineBytesMax ?? Event.lineBytesMaxDefault
+      const lineBytesMax = options.lineBytesMax ?? Segment.lineBytesMaxDefault
       const journal = yield* Journal.makeReader(Layout.of(paths, options), { lineBytesMax })
       return Reader.of((yield* makeReading(journal, sql, hashes)).reading)
     })
@@ -331,7 +332,7 @@ export const verify = Effect.fnUntraced(function* (
 ): Effect.fn.Return<VerifyReport, JournalError | MirrorError, Files> {
   const paths = yield* Path.Path
   const hashes = yield* CurrentHashes
-  const lineBytesMax = options.lineBytesMax ?? Event.lineBytesMaxDefault
+  const lineBytesMax = options.lineBytesMax ?? Segment.lineBytesMaxDefault
   // A file that is not there has no rows, and would be found intact.
   if ("file" in location) yield* durable.existing(location.file)
   const journal = yield* Journal.makeReader(Layout.of(paths, location), { lineBytesMax })

@@ -11,7 +11,7 @@ import { Cause, Clock, Context, Effect, Layer, Result } from "effect"
 import type { SqlClient } from "effect/sql"
 import type { SqlError } from "effect/sql/SqlError"
 import * as Json from "../core/CanonicalJson.ts"
-import type { CompleteDraft } from "../core/Event.ts"
+import type { CompleteDraft } from "../core/Draft.ts"
 import * as Policy from "../core/Policy.ts"
 import * as Timestamp from "../core/Timestamp.ts"
 

@@ -5,7 +5,7 @@
  * nothing, but for `OutcomeUnknown` (perhaps) and `MirrorBehind` (everything).
  */
 import { Schema } from "effect"
-import type { DraftInvalid, PayloadTooLarge } from "../core/Event.ts"
+import type { DraftInvalid, PayloadTooLarge } from "../core/Draft.ts"
 import type * as Policy from "../core/Policy.ts"
 import type { JournalError, MirrorError, RowDamaged } from "./errors.ts"
 import type { JournalFinal, OutcomeUnknown } from "./Journal.ts"

@@ -13,8 +13,7 @@ import { SecureRandom } from "effect/crypto"
 import type { SqlClient } from "effect/sql"
 import { SqlError } from "effect/sql/SqlError"
 import type { Head } from "../core/Chain.ts"
-import type { Draft } from "../core/Event.ts"
-import * as Event from "../core/Event.ts"
+import * as Draft from "../core/Draft.ts"
 import * as EventId from "../core/EventId.ts"
 import type * as Hashes from "../core/Hashes.ts"
 import * as Row from "../core/Row.ts"
@@ -22,7 +21,8 @@ import * as Timestamp from "../core/Timestamp.ts"
 import { JournalError, MirrorError, mirrorError } from "./errors.ts"
 import type { Planned, Voted } from "./Group.ts"
 import * as Group from "./Group.ts"
-import type { JournalWriter, Place } from "./Journal.ts"
+import type { Place } from "./Journal.ts"
+import type { JournalWriter } from "./JournalWriter.ts"
 import { JournalFinal, OutcomeUnknown } from "./Journal.ts"
 import * as Mirror from "./Mirror.ts"
 import type { PolicyGate } from "./PolicyGate.ts"
@@ -96,8 +96,12 @@ export const make = Effect.fnUntraced(function* (deps: Dependencies) {
 
   // ---- before the queue: complete the drafts, let the rules on the draft alone vote -------------
 
-  const vote = Effect.fnUntraced(function* (draft: Draft, index: number, options: AppendOptions) {
-    const completed = Event.complete(draft, {
+  const vote = Effect.fnUntraced(function* (
+    draft: Draft.Draft,
+    index: number,
+    options: AppendOptions
+  ) {
+    const completed = Draft.complete(draft, {
       id: EventId.fromUlid(yield* random.ulid),
       now: Timestamp.fromMillis(yield* Clock.currentTimeMillis),
       index,
@@ -298,7 +302,7 @@ export const make = Effect.fnUntraced(function* (deps: Dependencies) {
   }).pipe(Effect.forever)
 
   const submit = Effect.fnUntraced(function* (
-    drafts: ReadonlyArray<Draft>,
+    drafts: ReadonlyArray<Draft.Draft>,
     options: AppendOptions
   ): Effect.fn.Return<ReadonlyArray<Receipt>, AppendError> {
     const voted: Array<Voted> = []

@@ -5,7 +5,7 @@
  * Modes are 0600 and 0700 whatever the umask, and a symbolic link is never followed. No effect here
  * can be interrupted: a write that returns early would go on behind a closed file.
  */
-import { Effect, FileSystem, Path } from "effect"
+import { Context, Effect, FileSystem, Path } from "effect"
 import type { PlatformError } from "effect/PlatformError"
 import { codeOf, journalError, JournalError } from "./errors.ts"
 
@@ -121,3 +121,20 @@ export const readRange = Effect.fnUntraced(function* (
   }
   return bytes
 })
+
+/**
+ * Gives effects the file system that is in scope now, so that methods ask for nothing. Only that: the
+ * whole context would bring the ledger's scope along, and keep open what is opened for one read.
+ */
+export const withFiles = Effect.map(
+  Effect.context<FileSystem.FileSystem | Path.Path>(),
+  Context.pick(FileSystem.FileSystem, Path.Path)
+).pipe(
+  Effect.map(
+    (context) =>
+      <A, E, R>(
+        effect: Effect.Effect<A, E, R>
+      ): Effect.Effect<A, E, Exclude<R, FileSystem.FileSystem | Path.Path>> =>
+        Effect.provideContext(effect, context)
+  )
+)

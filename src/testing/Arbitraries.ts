@@ -5,7 +5,8 @@
  * JSON values with awkward names, texts and numbers. All of it shrinks.
  */
 import { Arbitrary, Schema } from "effect"
-import type { Draft, Keys, Source } from "../core/Event.ts"
+import type { Draft } from "../core/Draft.ts"
+import type { Keys, Source } from "../core/Event.ts"
 
 type Json =
   | null

@@ -4,6 +4,7 @@ import * as Json from "../../src/core/CanonicalJson.ts"
 import * as Chain from "../../src/core/Chain.ts"
 import * as Crc32c from "../../src/core/Crc32c.ts"
 import * as Event from "../../src/core/Event.ts"
+import * as Draft from "../../src/core/Draft.ts"
 import * as Hashes from "../../src/core/Hashes.ts"
 import * as jsonText from "../../src/core/jsonText.ts"
 import * as Row from "../../src/core/Row.ts"
@@ -32,7 +33,7 @@ const again = (event: Event.Event): Uint8Array => {
  * The draft that an event says, as the original's `append` takes it: without its hashes, and of a
  * payload's members of one name the last.
  */
-const draftOf = (json: string): Event.Draft => {
+const draftOf = (json: string): Draft.Draft => {
   const members = Result.getOrThrow(jsonText.members(json, jsonText.cortex)).flatMap(
     ({ name, start, end }) => {
       if (name.endsWith("_hash")) return []
@@ -42,7 +43,7 @@ const draftOf = (json: string): Event.Draft => {
       return [`"${name}":${isStrict ? value : Result.getOrThrow(Json.ofCortex(value))}`]
     }
   )
-  return Result.getOrThrow(Event.draftOf(`{${members.join()}}`))
+  return Result.getOrThrow(Draft.fromJson(`{${members.join()}}`))
 }
 
 /** A segment line whose checksum fits: what a forger, or another program, would write. */
@@ -138,7 +139,7 @@ describe("Row", () => {
       head = Result.getOrThrow(Chain.extend(head, decoded(line.bytes, "cortex", line.number)))
     }
     const draft = draftOf(JSON.stringify(corrupt.appended_event))
-    const complete = Event.complete(draft, { id: Event.idFrom(""), now, mode: "cortex" })
+    const complete = Draft.complete(draft, { id: Event.idFrom(""), now, mode: "cortex" })
     const sealed = Seal.seal(Result.getOrThrow(complete), head.eventHash)
     const group = Row.encode([sealed], head, cortex)
     assert.strictEqual(sealed.eventHash, clean.expect.append_after.append.head)
@@ -197,7 +198,7 @@ describe("Row", () => {
       const sealed: Array<Seal.Sealed> = []
       for (const [nth, draft] of drafts.entries()) {
         const id = Event.idFrom(`${nth}`)
-        const complete = Event.complete({ ...draft, parentId }, { id, now })
+        const complete = Draft.complete({ ...draft, parentId }, { id, now })
         const prev = sealed.at(-1)?.eventHash ?? null
         sealed.push(Seal.seal(Result.getOrThrow(complete), prev))
       }

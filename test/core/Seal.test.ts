@@ -1,6 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Result, Schema } from "effect"
 import * as Event from "../../src/core/Event.ts"
+import * as Draft from "../../src/core/Draft.ts"
 import * as Hashes from "../../src/core/Hashes.ts"
 import * as Row from "../../src/core/Row.ts"
 import * as Seal from "../../src/core/Seal.ts"
@@ -30,7 +31,7 @@ describe("Seal", () => {
     "seal gives hashes of the payload's text and of the link, and check finds them right",
     [Arbitraries.draft, Schema.NullOr(Schema.Literals(["", "ab".repeat(32)]))],
     ([draft, prev]) => {
-      const complete = Result.getOrThrow(Event.complete(draft, { id, now }))
+      const complete = Result.getOrThrow(Draft.complete(draft, { id, now }))
       const sealed = Seal.seal(complete, prev)
       assert.strictEqual(
         sealed.payloadHash,

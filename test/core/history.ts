@@ -4,6 +4,7 @@ import * as fs from "node:fs"
 import type { Head } from "../../src/core/Chain.ts"
 import * as Chain from "../../src/core/Chain.ts"
 import * as Event from "../../src/core/Event.ts"
+import * as Draft from "../../src/core/Draft.ts"
 import * as Row from "../../src/core/Row.ts"
 import type { Sealed } from "../../src/core/Seal.ts"
 import * as Seal from "../../src/core/Seal.ts"
@@ -41,7 +42,7 @@ export const headAfter = ({ event, seq, leafHash }: Row.GroupRow): Head => ({
 
 /** A ledger of these groups; ids and times depend on nothing but the place of the row. */
 export const ledgerOf = (
-  groups: ReadonlyArray<ReadonlyArray<Event.Draft>>,
+  groups: ReadonlyArray<ReadonlyArray<Draft.Draft>>,
   options: Row.EncodeOptions = segments
 ): Ledger => {
   let head = Chain.start
@@ -54,7 +55,7 @@ export const ledgerOf = (
     for (const draft of drafts) {
       const id = Event.idFrom(`row ${head.seq + sealed.length + 1}`)
       const mode = options.format
-      const complete = Result.getOrThrow(Event.complete(draft, { id, now, mode }))
+      const complete = Result.getOrThrow(Draft.complete(draft, { id, now, mode }))
       sealed.push(Seal.seal(complete, sealed.at(-1)?.eventHash ?? head.eventHash))
     }
     const group = Row.encode(sealed, head, options)

@@ -6,6 +6,7 @@ import type { Group } from "../../src/core/Row.ts"
 import type { Line } from "../../src/core/Segment.ts"
 import { JournalError, RowDamaged } from "../../src/store/errors.ts"
 import * as Journal from "../../src/store/Journal.ts"
+import * as JournalWriter from "../../src/store/JournalWriter.ts"
 import { JournalFinal } from "../../src/store/Journal.ts"
 import * as Layout from "../../src/store/Layout.ts"
 import * as TestLedger from "../../src/testing/TestLedger.ts"
@@ -427,7 +428,7 @@ describe("Journal, under another hand", () => {
       const made = yield* makeFixture(yield* inDirectory, 1)
       const layout = Layout.of(yield* Path.Path, { directory: made.directory })
       const reader = yield* Journal.makeReader(layout, { lineBytesMax: 10_000 })
-      const writer = yield* Journal.makeWriter(reader, {
+      const writer = yield* JournalWriter.makeWriter(reader, {
         lineBytesMax: 10_000,
         segmentBytesMax: 10_000
       })

@@ -5,7 +5,7 @@ import { Effect, Exit, Path, Ref, Result, Schema } from "effect"
 import { Reactivity } from "effect/reactivity"
 import { SqlClient } from "effect/sql"
 import * as Chain from "../../src/core/Chain.ts"
-import * as Event from "../../src/core/Event.ts"
+import * as Draft from "../../src/core/Draft.ts"
 import * as EventId from "../../src/core/EventId.ts"
 import * as Recovery from "../../src/core/Recovery.ts"
 import * as Row from "../../src/core/Row.ts"
@@ -564,7 +564,7 @@ describe("Opening", () => {
       const hashes = yield* CurrentHashes
       const { bytes, directory } = made
       const id = EventId.idFrom("a0")
-      const draft = Event.complete({ ...small("again"), id }, { id, now: Timestamp.fromMillis(0) })
+      const draft = Draft.complete({ ...small("again"), id }, { id, now: Timestamp.fromMillis(0) })
       const [before] = Segment.lines("", bytes, 10_000).slice(-1)
       const head = Row.decode(before?.bytes ?? bytes, 2, "segments", hashes)
       const { eventHash, leafHash } = Result.getOrThrow(head).event

@@ -14,7 +14,7 @@ import {
   Scope,
   Stream
 } from "effect"
-import type { Draft } from "../../src/core/Event.ts"
+import type { Draft } from "../../src/core/Draft.ts"
 import * as Event from "../../src/core/Event.ts"
 import * as Hashes from "../../src/core/Hashes.ts"
 import * as Policy from "../../src/core/Policy.ts"

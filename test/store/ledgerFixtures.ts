@@ -6,8 +6,8 @@ import { DatabaseSync } from "node:sqlite"
 import { assert } from "@effect/vitest"
 import { Effect, Result, Schema } from "effect"
 import * as Json from "../../src/core/CanonicalJson.ts"
-import type { Draft } from "../../src/core/Event.ts"
 import * as Event from "../../src/core/Event.ts"
+import * as Draft from "../../src/core/Draft.ts"
 import * as jsonText from "../../src/core/jsonText.ts"
 import * as Policy from "../../src/core/Policy.ts"
 import type { Decisions } from "../../src/store/PolicyGate.ts"
@@ -31,7 +31,7 @@ export const vectorLines = (name: string): ReadonlyArray<string> =>
 const hashMembers = new Set(["payload_hash", "prev_event_hash", "event_hash"])
 
 /** The draft of an event as the original understands it when it is handed in. */
-export const cortexDraft = (text: string): Draft => {
+export const cortexDraft = (text: string): Draft.Draft => {
   const members = Result.getOrThrow(jsonText.members(text, jsonText.cortex))
   const body = members
     .filter(({ name }) => !hashMembers.has(name))
@@ -40,7 +40,7 @@ export const cortexDraft = (text: string): Draft => {
       if (name === "payload") return `"payload":${Result.getOrThrow(Json.ofCortex(value))}`
       return `${JSON.stringify(name === "event_type" ? "type" : name)}:${value}`
     })
-  return Result.getOrThrow(Event.draftOf(`{${body.join(",")}}`))
+  return Result.getOrThrow(Draft.fromJson(`{${body.join(",")}}`))
 }
 
 /** The text of one member of a JSON object. */
@@ -130,7 +130,7 @@ export const segmentLines = (directory: string): ReadonlyArray<string> =>
     .filter((line) => line !== "")
 
 /** A draft whose id and payload come from a name. */
-export const named = (name: string, more: Partial<Draft> = {}): Draft => ({
+export const named = (name: string, more: Partial<Draft.Draft> = {}): Draft.Draft => ({
   type: "test.named.v1",
   id: Event.idFrom(name),
   payload: { name },
