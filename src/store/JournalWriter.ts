@@ -14,7 +14,7 @@ import type { Position } from "../core/Event.ts"
 import type { Group } from "../core/Row.ts"
 import * as durable from "./durable.ts"
 import type { JournalError } from "./errors.ts"
-import { journalError } from "./errors.ts"
+import { codeOf, journalError } from "./errors.ts"
 import type { JournalFile, JournalReader, Place } from "./Journal.ts"
 import { JournalFinal, OutcomeUnknown } from "./Journal.ts"
 
@@ -66,13 +66,30 @@ const finalHints: { readonly [reason in JournalFinal["reason"]]: string } = {
   defect: `The writer met a defect; please report it. ${reopen}`
 }
 
+/**
+ * A new file of mode 0600. One that is there and empty is what an earlier try left whose mode could
+ * not be set: it is taken, as nothing can be lost in it.
+ */
+const makeFile = Effect.fnUntraced(function* (path: string) {
+  const fs = yield* FileSystem.FileSystem
+  const file = yield* Effect.catchIf(
+    durable.open(path, "wx+"),
+    (error) => codeOf(error) === "EEXIST",
+    (error) =>
+      Effect.flatMap(fs.stat(path), ({ size }) =>
+        Number(size) === 0 ? durable.open(path, "r+") : Effect.fail(error)
+      )
+  )
+  yield* fs.chmod(path, 0o600)
+  return file
+})
+
 /** A writer over the files of a layout; nothing is opened before `resume`. */
 export const makeWriter = Effect.fnUntraced(function* (
   reader: JournalReader,
   settings: JournalSettings
 ) {
   const { layout } = reader
-  const fs = yield* FileSystem.FileSystem
   const paths = yield* Path.Path
   // Closed after all that was begun later on this scope: whoever writes settles first.
   const scope = yield* Scope.fork(yield* Effect.scope)
@@ -92,36 +109,33 @@ export const makeWriter = Effect.fnUntraced(function* (
     return final
   }
 
-  const openEnd = Effect.fnUntraced(function* (segment: number, flag: "r+" | "wx+", bytes: number) {
+  /** Open a file to write at its end, in place of the one before. */
+  const openEnd = Effect.fnUntraced(function* (segment: number, bytes: number, isNew: boolean) {
     const path = reader.pathOf(segment)
     const own = yield* Scope.fork(scope)
-    const file = yield* provided(
-      durable.open(path, flag).pipe(
-        Effect.tap(() => (flag === "wx+" ? fs.chmod(path, 0o600) : Effect.void)),
-        Scope.provide(own)
-      )
-    ).pipe(
+    const opened = isNew ? makeFile(path) : durable.open(path, "r+")
+    const file = yield* provided(Scope.provide(opened, own)).pipe(
       Effect.onError(() => Scope.close(own, Exit.void)),
-      Effect.mapError(journalError(flag === "r+" ? "open" : "make", path))
+      Effect.mapError(journalError(isNew ? "make" : "open", path))
     )
     const old = end
-    end = { file, scope: own, segment, path, bytes, named: flag === "r+" }
+    end = { file, scope: own, segment, path, bytes, named: !isNew }
     if (old !== undefined) yield* Scope.close(old.scope, Exit.void)
     return end
   })
 
   const resume: JournalWriter["resume"] = Effect.fnUntraced(function* (last, position) {
     durableAt = position
-    if (last !== undefined) yield* openEnd(last.segment, "r+", last.bytes)
+    if (last !== undefined) yield* openEnd(last.segment, last.bytes, false)
   })
 
   /** The file that takes the group: the last one, or a new segment. */
   const target = Effect.fnUntraced(function* (group: Group) {
     const bytes = group.bytes.byteLength
-    if (layout.format === "cortex") return end ?? (yield* openEnd(0, "wx+", 0))
-    if (end === undefined) return yield* openEnd(group.firstSeq, "wx+", 0)
+    if (layout.format === "cortex") return end ?? (yield* openEnd(0, 0, true))
+    if (end === undefined) return yield* openEnd(group.firstSeq, 0, true)
     const full = end.bytes > 0 && end.bytes + bytes > settings.segmentBytesMax
-    return full ? yield* openEnd(group.firstSeq, "wx+", 0) : end
+    return full ? yield* openEnd(group.firstSeq, 0, true) : end
   })
 
   /** After a failed write: back to the last durable length, and that made durable. */

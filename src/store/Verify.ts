@@ -140,13 +140,14 @@ const makeCompare = (sql: SqlClient.SqlClient, verifier: Chain.Verifier) => {
     yield* compareKeys(rows)
   })
 
-  const push = Effect.fnUntraced(function* (seen: Seen) {
+  /** Takes a row to compare; whether it is time to flush. */
+  const take = (seen: Seen): boolean => {
     batch.push(seen)
     bytes += seen.line.length
-    if (batch.length >= batchRows || bytes >= batchBytes) yield* flush()
-  })
+    return batch.length >= batchRows || bytes >= batchBytes
+  }
 
-  return { push, flush, keyCount: () => keyCount }
+  return { take, flush, keyCount: () => keyCount }
 }
 
 const strayRows = 1_000
@@ -244,12 +245,10 @@ export const journal: (
           for (const line of lines) {
             if (isLast && isInFlight(line, verifier, committed)) continue
             const event = verifier.push(line)
-            if (event === undefined || compare === undefined || event.seq > (committed ?? 0))
-              continue
-            yield* Effect.mapError(
-              compare.push({ event, line: kept(line), segment: file.segment }),
-              failed
-            )
+            if (event === undefined || compare === undefined) continue
+            if (event.seq > (committed ?? 0)) continue
+            const isFull = compare.take({ event, line: kept(line), segment: file.segment })
+            if (isFull) yield* Effect.mapError(compare.flush(), failed)
           }
         })
       )

@@ -450,6 +450,27 @@ describe("Journal, under another hand", () => {
   )
 })
 
+describe("Journal, where a segment's file is there already", () => {
+  const appendBehind = (left: string) =>
+    Effect.gen(function* () {
+      const directory = yield* inDirectory
+      yield* using({ directory, segmentBytesMax: 1 }, (ledger) =>
+        Effect.gen(function* () {
+          yield* ledger.append(named("first"))
+          const next = path.join(directory, "segments", "0000000000000002.jsonl")
+          fs.writeFileSync(next, left, { mode: 0o644 })
+          const second = yield* Effect.result(ledger.append(named("second")))
+          assert.strictEqual(second._tag, left === "" ? "Success" : "Failure")
+          assert.strictEqual(fs.statSync(next).mode & 0o777, left === "" ? 0o600 : 0o644)
+        })
+      )
+    })
+
+  it.effect("takes an empty one, which an earlier try may have left", () => appendBehind(""))
+
+  it.effect("refuses one with anything in it", () => appendBehind("x"))
+})
+
 describe("Journal, whatever the umask", () => {
   for (const umask of ["0", "777"]) {
     it.effect(`makes private files and directories under umask ${umask}`, () =>
