@@ -116,27 +116,14 @@ describe("Tidy", () => {
     }
   })
 
-  it("the README's program prints what the README says", () => {
-    const [, program = ""] = /```ts\n([\s\S]*?)```/.exec(read(path.join(root, "README.md"))) ?? []
-    const expected = [...program.matchAll(/^\/\/ (.*)$/gm)].map((match) => match[1])
-    const directory = fs.mkdtempSync(path.join(os.tmpdir(), "sealog-readme-"))
-    try {
-      fs.symlinkSync(path.join(root, "node_modules"), path.join(directory, "node_modules"))
-      fs.writeFileSync(path.join(directory, "package.json"), `{"type":"module"}`)
-      const file = path.join(directory, "main.ts")
-      const local = program
-        .replace('"sealog/platform"', JSON.stringify(path.join(src, "platform/index.ts")))
-        .replace('"sealog"', JSON.stringify(path.join(src, "index.ts")))
-      fs.writeFileSync(file, local)
-      const arguments_ = "Deno" in globalThis ? ["run", "-A", file] : [file]
-      const ran = child.spawnSync(process.execPath, arguments_, {
-        cwd: directory,
-        encoding: "utf8"
-      })
-      assert.strictEqual(ran.status, 0, ran.stderr)
-      assert.deepStrictEqual(ran.stdout.trimEnd().split("\n"), expected)
-    } finally {
-      fs.rmSync(directory, { recursive: true })
+  it("the README's programs print what the README says", () => {
+    const programs = [...read(path.join(root, "README.md")).matchAll(/```ts\n([\s\S]*?)```/g)]
+    assert.isAtLeast(programs.length, 2)
+    for (const [, program = ""] of programs) {
+      const expected = [...program.matchAll(/^\/\/ (.*)$/gm)].map((match) => match[1])
+      const { status, stderr, stdout } = run(program)
+      assert.strictEqual(status, 0, stderr)
+      assert.deepStrictEqual(stdout.trimEnd().split("\n"), expected)
     }
   })
 })
@@ -146,3 +133,38 @@ const importsAtRunTime = (file: string, target: string): boolean =>
     ([, , type, specifier = ""]) =>
       type === undefined && path.resolve(path.dirname(file), specifier) === target
   )
+
+/** Runs a program as one who has the package would, in a directory of its own. */
+const run = (program: string) => {
+  const directory = fs.mkdtempSync(path.join(os.tmpdir(), "sealog-readme-"))
+  try {
+    fs.symlinkSync(path.join(root, "node_modules"), path.join(directory, "node_modules"))
+    fs.writeFileSync(path.join(directory, "package.json"), `{"type":"module"}`)
+    const file = path.join(directory, "main.ts")
+    const local = program
+      .replace('"sealog/platform"', JSON.stringify(path.join(src, "platform/index.ts")))
+      .replace('"sealog"', JSON.stringify(path.join(src, "index.ts")))
+    fs.writeFileSync(file, local)
+    const isDeno = "Deno" in globalThis
+    if (!isDeno) {
+      const config = {
+        extends: path.join(root, "tsconfig.json"),
+        compilerOptions: {
+          rewriteRelativeImportExtensions: false,
+          allowImportingTsExtensions: true
+        },
+        include: ["main.ts"]
+      }
+      fs.writeFileSync(path.join(directory, "tsconfig.json"), JSON.stringify(config))
+      const tsc = path.join(root, "node_modules/typescript/bin/tsc")
+      const checked = child.spawnSync(process.execPath, [tsc, "-p", directory], {
+        encoding: "utf8"
+      })
+      assert.strictEqual(checked.status, 0, checked.stdout)
+    }
+    const ours = isDeno ? ["run", "-A", file] : [file]
+    return child.spawnSync(process.execPath, ours, { cwd: directory, encoding: "utf8" })
+  } finally {
+    fs.rmSync(directory, { recursive: true })
+  }
+}
