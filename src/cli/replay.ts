@@ -33,7 +33,10 @@ const ofLedger = Effect.gen(function* () {
 const reportOf = Effect.fnUntraced(function* (work: Pair.Work) {
   if (work._tag === "Files") {
     const layer = Pair.layerSqlite(work.sqlite, "write")
-    return yield* Effect.provide(FilePair.replay(work.jsonl), layer)
+    return yield* Effect.provide(
+      FilePair.replay(work.jsonl, { listMax: Number.POSITIVE_INFINITY }),
+      layer
+    )
   }
   yield* Target.ledger(work.directory)
   return yield* Effect.provide(ofLedger, SealogNode.layer({ directory: work.directory }))

@@ -138,10 +138,6 @@ export const complete = (
     const expected = cortex ? "one of Cortex's ten types" : "a type like lower.case.name.v1"
     return bad("/type", expected, clip(draft.type))
   }
-  if (cortex && (draft.parentId ?? draft.keys) !== undefined) {
-    const path = draft.keys === undefined ? "/parentId" : "/keys"
-    return bad(path, "nothing, as Cortex has no such member", "a value")
-  }
   const id = draft.id === undefined ? Result.succeed(options.id) : EventId.parse(draft.id)
   if (Result.isFailure(id)) return bad("/id", id.failure.expected, clip(draft.id ?? ""))
   const trace =
@@ -173,11 +169,12 @@ export const complete = (
     schemaVersion: draft.schemaVersion ?? 2,
     observedAt: observedAt.success,
     recordedAt: recordedAt.success,
-    source: { ...(draft.source ?? { type: "runtime" }) },
+    // Frozen, as rules are shown them: what was checked is what is written.
+    source: Object.freeze({ ...(draft.source ?? { type: "runtime" }) }),
     type: draft.type,
     traceId: trace.success,
     sessionId: draft.sessionId ?? null,
-    domainTags: [...(draft.domainTags ?? [])],
+    domainTags: Object.freeze([...(draft.domainTags ?? [])]),
     payloadText: payload.success,
     parentId: parent.success,
     keys: sortedKeys(draft.keys)
@@ -187,6 +184,13 @@ export const complete = (
   return bytes > bytesMax
     ? Result.fail(new PayloadTooLarge({ index, bytes, bytesMax }))
     : Result.succeed(done)
+}
+
+/** An object literal, as JSON text makes one; the members of a Map would be lost in silence. */
+const isPlain = (value: unknown): value is object => {
+  if (!Predicate.isObject(value) || Array.isArray(value)) return false
+  const prototype: unknown = Object.getPrototypeOf(value)
+  return prototype === null || Object.getPrototypeOf(prototype) === null
 }
 
 type Misfit = readonly [path: string, expected: string, actual: string]
@@ -213,7 +217,7 @@ const checkShape = (draft: unknown): Option.Option<Misfit> => {
   if (d.domainTags !== undefined && !Array.isArray(d.domainTags)) {
     return Option.some(["/domainTags", "an array of strings", describe(d.domainTags)])
   }
-  if (d.keys !== undefined && (!Predicate.isObject(d.keys) || Array.isArray(d.keys))) {
+  if (d.keys !== undefined && !isPlain(d.keys)) {
     return Option.some(["/keys", "a flat object of strings", describe(d.keys)])
   }
   if (d.schemaVersion !== undefined && d.schemaVersion !== 1 && d.schemaVersion !== 2) {
@@ -267,7 +271,7 @@ const sortedKeys = (keys: Keys | undefined): Keys | undefined => {
   const names = keys === undefined ? [] : Object.keys(keys)
   if (keys === undefined || names.length === 0) return undefined
   names.sort(Json.compareUtf8)
-  return Object.fromEntries(names.map((name) => [name, keys[name] ?? ""]))
+  return Object.freeze(Object.fromEntries(names.map((name) => [name, keys[name] ?? ""])))
 }
 
 const utf8 = new TextEncoder()

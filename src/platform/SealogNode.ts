@@ -8,13 +8,14 @@
  */
 import * as NodeFiles from "./NodeFiles.ts"
 import * as NodePath from "@effect/platform-node/NodePath"
+import * as fs from "node:fs"
 import type { FileSystem } from "effect"
 import { Effect, Layer, Path } from "effect"
 import { SecureRandom } from "effect/crypto"
 import type { SqlClient } from "effect/sql"
 import type { SqlError } from "effect/sql/SqlError"
 import { mirrorError, unwritableBecause } from "../store/errors.ts"
-import type { MirrorError } from "../store/errors.ts"
+import type { JournalError, MirrorError } from "../store/errors.ts"
 import type { Guard } from "../store/Guard.ts"
 import * as HomeModule from "../store/Home.ts"
 import { Home } from "../store/Home.ts"
@@ -39,6 +40,10 @@ export const layerPlatform: Layer.Layer<
   Layer.effect(Ledger.CurrentHashes, FastHashes.make)
 )
 
+/** Whether commits lie in a log beside the file, which it would be read without. */
+const hasLog = (filename: string): boolean =>
+  (fs.statSync(`${filename}-wal`, { throwIfNoEntry: false })?.size ?? 0) > 0
+
 /** A mirror that cannot be written: as others may be changing it, or as a file that lies still. */
 const readOnly = (filename: string) => {
   const asItLies = SqliteClient.layerReadOnly({ filename, immutable: true })
@@ -47,7 +52,12 @@ const readOnly = (filename: string) => {
   )
   return probe.pipe(
     Layer.provideMerge(SqliteClient.layerReadOnly({ filename })),
-    Layer.catch(() => asItLies)
+    Layer.catch((error) =>
+      // Someone who holds it for a moment is changing it.
+      error.reason._tag === "LockTimeoutError" || hasLog(filename)
+        ? Layer.effectContext(Effect.fail(error))
+        : asItLies
+    )
   )
 }
 
@@ -95,7 +105,8 @@ export const layerOver = <Rs extends ReadonlyArray<unknown> = readonly []>(
   FileSystem.FileSystem | Path.Path | Guard | SecureRandom.SecureRandom | Rs[number]
 > =>
   Ledger.layerHome(options).pipe(
-    Layer.provide(layerMirror),
+    // Each ledger has a mirror of its own; a layer by itself is one for the whole program.
+    Layer.provide(Layer.fresh(layerMirror)),
     Layer.provide(HomeModule.layer(options)),
     Layer.provide(PolicyGate.layer<Rs[number]>(options.rules ?? []))
   )
@@ -116,7 +127,10 @@ export const layer = <Rs extends ReadonlyArray<unknown> = readonly []>(
  */
 export const layerReader = (
   options: Ledger.Settings & Location
-): Layer.Layer<Reader, MirrorError> =>
+): Layer.Layer<
+  Reader,
+  JournalError | MirrorError | HomeModule.FormatUnknown | HomeModule.NotALedger
+> =>
   Ledger.layerReader(options).pipe(
     Layer.provide(
       Layer.unwrap(

@@ -72,6 +72,7 @@ export const make = Effect.fn("Backup.make")(function* (
   const fs = yield* FileSystem.FileSystem
   const paths = yield* Path.Path
   const to = Layout.of(paths, journal.format === "cortex" ? { file: directory } : { directory })
+  yield* refuseInside(to, journal.layout)
   yield* refuseTaken(to)
   if (journal.format === "segments") yield* durable.makeDirectory(to.journal)
   let bytes = 0
@@ -96,6 +97,26 @@ export const make = Effect.fn("Backup.make")(function* (
   }
   const { seq, leafHash } = head
   return new BackupReport({ path: to.name, rows: seq, bytes, head: { seq, leafHash } })
+})
+
+/** A copy inside the ledger would be a foreign file among its own. */
+const refuseInside = Effect.fnUntraced(function* (to: Layout.Layout, own: Layout.Layout) {
+  const fs = yield* FileSystem.FileSystem
+  const paths = yield* Path.Path
+  const real = (path: string) => Effect.orElseSucceed(fs.realPath(path), () => path)
+  const root = yield* real(own.root)
+  for (let at = to.name; ; at = paths.dirname(at)) {
+    if (at === own.root || (yield* real(at)) === root) {
+      return yield* new JournalError({
+        operation: "back up",
+        path: to.name,
+        code: "EINVAL",
+        cause: new Error("the place lies inside the ledger"),
+        hint: "name a place outside the ledger"
+      })
+    }
+    if (paths.dirname(at) === at) return
+  }
 })
 
 const refuseTaken = Effect.fnUntraced(function* (to: Layout.Layout) {

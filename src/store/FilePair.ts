@@ -17,7 +17,7 @@ import { lineBytesMaxDefault } from "../core/Segment.ts"
 import type * as Hashes from "../core/Hashes.ts"
 import type { ParityReport } from "../core/Parity.ts"
 import * as durable from "./durable.ts"
-import { MirrorError } from "./errors.ts"
+import { MirrorError, mirrorError } from "./errors.ts"
 import type { RowDamaged, JournalError } from "./errors.ts"
 import * as Journal from "./Journal.ts"
 import type { JournalReader } from "./Journal.ts"
@@ -77,6 +77,7 @@ export const replay: (
 )(function* (jsonl: string, options: Options = {}) {
   const walked = yield* firstWalk(jsonl, options)
   const { sql, journal, hashes, rows } = walked
+  yield* refuseLedgers(sql)
   yield* Mirror.prepareEvents
   let replayed = 0
   yield* Replay.walk(journal, hashes, Replay.beginning, rows, (batch) =>
@@ -86,6 +87,22 @@ export const replay: (
   )
   const report = yield* compare(walked, options)
   return new Replay.ReplayReport({ replayed, skippedExisting: rows - replayed, parity: report })
+})
+
+/** A ledger's mirror takes its rows from its own journal, under its guard. */
+const refuseLedgers = Effect.fnUntraced(function* (sql: SqlClient.SqlClient) {
+  const tables = sql.onDialectOrElse({
+    sqlite: () => sql`SELECT name FROM sqlite_schema WHERE name = 'sealog_index'`,
+    orElse: () => sql`SELECT table_name FROM information_schema.tables
+      WHERE table_name = 'sealog_index'`
+  })
+  const found = yield* Effect.mapError(tables, mirrorError("look for tables"))
+  if (found.length === 0) return
+  return yield* new MirrorError({
+    operation: "take in another file's rows",
+    cause: new Error("it is the mirror of a ledger"),
+    hint: "Nothing was written. Replay that ledger itself, or name another database."
+  })
 })
 
 const compare = Effect.fnUntraced(function* (walked: Walked, options: Options) {

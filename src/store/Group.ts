@@ -6,7 +6,7 @@
  * SQL says was read for the whole group at once, so all but gates and known ids is decided without
  * leaving this fiber. No row of a refused append stays in the group.
  */
-import { Effect, Result } from "effect"
+import { Context, Effect, Exit, Result } from "effect"
 import type { SqlClient } from "effect/sql"
 import type { SqlError } from "effect/sql/SqlError"
 import type { Head } from "../core/Chain.ts"
@@ -63,34 +63,46 @@ export interface Group {
   inserted: number
 }
 
-/** Evidence, not hope: what SQL has settled against what the writer made durable. */
-export const parityOf = (head: Head, { head: mirror }: Settled): Policy.Decision => {
+/**
+ * Evidence, not hope: what SQL has settled against what the writer made durable. Both legs are
+ * gapless, so the head's seq is the journal's count; the mirror's are counted again whenever
+ * another connection has written to it.
+ */
+const parityOf = (
+  head: Head,
+  { head: mirror }: Settled,
+  counts: Mirror.Counts
+): Policy.Decision => {
   const same =
     mirror.seq === head.seq &&
     mirror.leafHash === head.leafHash &&
-    mirror.eventHash === head.eventHash
+    mirror.eventHash === head.eventHash &&
+    counts.events === head.seq &&
+    counts.indexed === head.seq
+  const legs =
+    `the journal ends at row ${head.seq}, the mirror at row ${mirror.seq} with ` +
+    `${counts.indexed} rows in its index and ${counts.events} events`
   const vote: Policy.Contribution = {
     ruleId: Policy.Rules.parityInvariant,
     outcome: same ? "allow" : "reject",
-    reason: same
-      ? `both legs end at row ${head.seq}, ${head.leafHash}`
-      : `the journal ends at row ${head.seq}, the mirror at row ${mirror.seq}`,
+    reason: same ? `both legs end at row ${head.seq} of ${counts.events}, ${head.leafHash}` : legs,
     breakGlassOverrideAllowed: false
   }
   return Result.getOrThrow(Policy.compose([vote]))
 }
 
-/** A group on top of `before`, with what SQL says of its ids. */
+/** A group on top of `before`, with what SQL says of its ids and its rows. */
 export const start = (
   before: Head,
   settled: Settled,
+  counts: Mirror.Counts,
   stored: ReadonlyMap<string, IndexRow>
 ): Group => ({
   before,
   rows: [],
   byId: new Map(),
   stored,
-  parity: parityOf(before, settled),
+  parity: parityOf(before, settled, counts),
   inserted: 0
 })
 
@@ -113,7 +125,17 @@ export const decideLedger = (
   )
 }
 
+/**
+ * Which writer is asking a gate right now, in whose transaction this fiber runs: it cannot append
+ * to that ledger, as it would wait for itself.
+ */
+export const Asking = Context.Reference<object | undefined>("sealog/Asking", {
+  defaultValue: () => undefined
+})
+
 interface Dependencies {
+  /** The writer that asks. */
+  readonly own: object
   readonly sql: SqlClient.SqlClient
   readonly rows: Rows
   readonly policy: PolicyGate["Service"]
@@ -132,7 +154,7 @@ export const insertPending = (
 }
 
 /** Asks for appends; `ask` adds the rows of one to the group, or none where it is refused. */
-export const makeAsk = ({ sql, rows, policy, hashes }: Dependencies) => {
+export const makeAsk = ({ own, sql, rows, policy, hashes }: Dependencies) => {
   /** The same id in this group: its twin where the content is the same. */
   const askGroup = ({ draft, index }: Voted, group: Group) => {
     const nth = group.byId.get(draft.id)
@@ -169,13 +191,38 @@ export const makeAsk = ({ sql, rows, policy, hashes }: Dependencies) => {
     return { _tag: "New", nth }
   }
 
+  const lock = (on: boolean) =>
+    sql.onDialectOrElse({
+      sqlite: () => sql.unsafe(`PRAGMA query_only = ${on ? "ON" : "OFF"}`),
+      orElse: () => Effect.void
+    })
+
+  /** A gate may read only, and may not end the transaction: a savepoint tells whether it did. */
+  const guarded = Effect.fnUntraced(function* <A>(
+    asking: Effect.Effect<A, SqlError>,
+    group: Group
+  ) {
+    yield* sql.unsafe("SAVEPOINT sealog_gate")
+    yield* lock(true)
+    const answer = yield* Effect.exit(Effect.provideService(asking, Asking, own))
+    yield* lock(false)
+    const still = yield* Effect.exit(sql.unsafe("RELEASE SAVEPOINT sealog_gate"))
+    if (Exit.isFailure(still)) {
+      // Rows of this group that a COMMIT of the gate has left are in no journal.
+      const ids = group.rows.slice(0, group.inserted).map(({ event }) => event.id)
+      if (ids.length > 0) yield* sql`DELETE FROM events WHERE ${sql.in("id", ids)}`
+      return yield* Effect.die(new Error("a gate ended the writer's transaction"))
+    }
+    return yield* answer
+  })
+
   const askGates = Effect.fnUntraced(function* (
     voted: Voted,
     options: AppendOptions,
     group: Group
   ) {
     yield* insertPending(sql, group)
-    const asked = yield* policy.ask(voted.draft, sql)
+    const asked = yield* guarded(policy.ask(voted.draft, sql), group)
     yield* decideLedger(policy, voted, asked, options)
   })
 

@@ -87,7 +87,7 @@ const refuseLink = Effect.fnUntraced(function* (path: string) {
 })
 
 /** A read of `ledger.json`; undefined where there is none. */
-const readIdentity = Effect.fnUntraced(function* (layout: Layout) {
+export const readIdentity = Effect.fnUntraced(function* (layout: Layout) {
   const fs = yield* FileSystem.FileSystem
   const path = layout.ledgerJson
   if ((yield* refuseLink(path)) === undefined) return undefined

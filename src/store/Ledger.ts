@@ -264,6 +264,7 @@ const openReadOnly = Effect.fnUntraced(function* (settings: Settings, reason: st
 
 /** Open the ledger of the `Home` in scope, for writing or, where it says so, for reading only. */
 export const make = Effect.fnUntraced(function* (settings: Settings) {
+  checkSizes(settings)
   const { identity, mode } = yield* Home
   if (mode._tag === "ReadOnly") return yield* openReadOnly(settings, mode.reason)
   return yield* open(settings).pipe(
@@ -291,7 +292,11 @@ export const layerHome = (
 /** A reader of the ledger at a location, over the committed rows that `ReadSql` sees. */
 export const layerReader = (
   options: Settings & Location
-): Layer.Layer<Reader, never, Files | ReadSql> =>
+): Layer.Layer<
+  Reader,
+  JournalError | HomeModule.FormatUnknown | HomeModule.NotALedger,
+  Files | ReadSql
+> =>
   Layer.effect(
     Reader,
     Effect.gen(function* () {
@@ -299,10 +304,21 @@ export const layerReader = (
       const sql = yield* ReadSql
       const hashes = yield* CurrentHashes
       const lineBytesMax = options.lineBytesMax ?? Segment.lineBytesMaxDefault
-      const journal = yield* Journal.makeReader(Layout.of(paths, options), { lineBytesMax })
+      const layout = Layout.of(paths, options)
+      yield* HomeModule.readIdentity(layout)
+      const journal = yield* Journal.makeReader(layout, { lineBytesMax })
       return Reader.of((yield* makeReading(journal, sql, hashes)).reading)
     })
   )
+
+/** A size that is none is a broken precondition: found when the ledger opens, not when it fills. */
+const checkSizes = ({ groupRowsMax, lineBytesMax, segmentBytesMax }: Settings): void => {
+  for (const [name, size] of Object.entries({ groupRowsMax, lineBytesMax, segmentBytesMax })) {
+    if (size !== undefined && !(Number.isSafeInteger(size) && size > 0)) {
+      throw new RangeError(`${name} must be a whole number above 0, not ${size}`)
+    }
+  }
+}
 
 /** Settings, the place, and the rules that vote. */
 export interface Options<Rs extends ReadonlyArray<unknown> = readonly []> extends Settings {
@@ -325,16 +341,25 @@ export const layer = <Rs extends ReadonlyArray<unknown> = readonly []>(
     Layer.provide(PolicyGate.layer<Rs[number]>(options.rules ?? []))
   )
 
+/** Why files could not be verified at all; damage is an answer instead. */
+export type VerifyError =
+  | JournalError
+  | MirrorError
+  | HomeModule.FormatUnknown
+  | HomeModule.NotALedger
+
 /** Verify a ledger's files, or one JSONL file, without opening: no guard, no mirror, no change. */
 export const verify = Effect.fnUntraced(function* (
   location: Location,
   options: Verify.VerifyOptions & { readonly lineBytesMax?: number | undefined } = {}
-): Effect.fn.Return<VerifyReport, JournalError | MirrorError, Files> {
+): Effect.fn.Return<VerifyReport, VerifyError, Files> {
   const paths = yield* Path.Path
   const hashes = yield* CurrentHashes
   const lineBytesMax = options.lineBytesMax ?? Segment.lineBytesMaxDefault
   // A file that is not there has no rows, and would be found intact.
   if ("file" in location) yield* durable.existing(location.file)
-  const journal = yield* Journal.makeReader(Layout.of(paths, location), { lineBytesMax })
+  const layout = Layout.of(paths, location)
+  yield* HomeModule.readIdentity(layout)
+  const journal = yield* Journal.makeReader(layout, { lineBytesMax })
   return yield* Verify.journal(journal, hashes, options)
 })

@@ -293,6 +293,33 @@ export const settled = (sql: SqlClient.SqlClient): Effect.Effect<Settled, SqlErr
     Effect.map(run<Newest>(newest, []), ([row]) => settledOf(row))
   )
 
+/** How many rows `events` and the index hold. Reads every page of an index of each: O(rows). */
+export interface Counts {
+  readonly events: number
+  readonly indexed: number
+}
+
+/** The counts of both tables. */
+export const counts = (sql: SqlClient.SqlClient): Effect.Effect<Counts, SqlError> =>
+  Effect.map(
+    sql<Counts>`SELECT (SELECT count(*) FROM events) AS events,
+      (SELECT count(*) FROM sealog_index) AS indexed`,
+    ([row]) => row ?? { events: 0, indexed: 0 }
+  )
+
+/** A number that changes when another connection has written; always 0 where SQL has none. */
+export const dataVersion = (sql: SqlClient.SqlClient): Effect.Effect<number, SqlError> =>
+  sql.onDialectOrElse({
+    sqlite: () =>
+      Effect.flatMap(Statements.runOn(sql), (run) =>
+        Effect.map(
+          run<{ readonly data_version: number }>("PRAGMA data_version", []),
+          ([row]) => row?.data_version ?? 0
+        )
+      ),
+    orElse: () => Effect.succeed(0)
+  })
+
 const indexLookUp = Statements.remembered(
   Statements.withList((ids) => `SELECT * FROM sealog_index WHERE event_id IN (${ids})`)
 )

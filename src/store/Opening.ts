@@ -24,7 +24,7 @@ import { journalError, MirrorError, mirrorError, RowDamaged } from "./errors.ts"
 import type { JournalFile, JournalReader } from "./Journal.ts"
 import * as Mirror from "./Mirror.ts"
 import * as Operations from "./Operations.ts"
-import { damagedAt, LedgerDamaged, LedgerDiverged, refusals } from "./Refusal.ts"
+import { diverged, damagedAt, LedgerDamaged, LedgerDiverged, refusals } from "./Refusal.ts"
 import * as Replay from "./Replay.ts"
 
 export { LedgerDamaged, LedgerDiverged }
@@ -202,6 +202,37 @@ export type OpenError =
   | JournalError
   | MirrorError
 
+/** Catch up while opening, where every refusal has a name of its own. */
+const takeIn = Effect.fnUntraced(function* (
+  sql: SqlClient.SqlClient,
+  journal: JournalReader,
+  hashes: Hashes.Hashes,
+  from: Replay.From,
+  until: number
+) {
+  const to = refusals(journal)
+  yield* catchUp(sql, journal, hashes, from, until).pipe(
+    Effect.catchTags({
+      RowDiffers: (error) => Effect.fail(to.RowDiffers(error)),
+      RowDamaged: (error) => Effect.fail(to.RowDamaged(error)),
+      ChainBroken: (error) => Effect.fail(to.ChainBroken(error))
+    })
+  )
+})
+
+/** How many of the journal's rows the mirror lacks at or below its newest; more rows diverge. */
+const countMissing = Effect.fnUntraced(function* (
+  sql: SqlClient.SqlClient,
+  journal: JournalReader,
+  seq: number
+) {
+  const { events, indexed } = yield* Effect.mapError(Mirror.counts(sql), mirrorError("be counted"))
+  if (events <= seq && indexed <= seq) return seq - Math.min(events, indexed)
+  const reason = "the mirror holds rows that are not in the journal"
+  const found = `${events} events, ${indexed} index rows`
+  return yield* diverged(journal, seq, reason, `${seq} rows`, found)
+})
+
 /**
  * Recover what may be recovered, bring the mirror up, and say where writing goes on. Of a place that
  * `isNew`, never a ledger before, nothing is cut unless it begins with a row: it may be anything.
@@ -242,15 +273,14 @@ export const recover: (
   if (plan.lineIncomplete) actions.push({ _tag: "LineCompleted", seq: plan.head.seq })
   const rows = plan.head.seq - from.head.seq
   if (rows > 0) {
-    const to = refusals(journal)
-    yield* catchUp(sql, journal, hashes, from, plan.head.seq).pipe(
-      Effect.catchTags({
-        RowDiffers: (error) => Effect.fail(to.RowDiffers(error)),
-        RowDamaged: (error) => Effect.fail(to.RowDamaged(error)),
-        ChainBroken: (error) => Effect.fail(to.ChainBroken(error))
-      })
-    )
+    yield* takeIn(sql, journal, hashes, from, plan.head.seq)
     actions.push({ _tag: from.head.seq === 0 ? "MirrorRemade" : "CaughtUp", rows })
+  }
+  const missing = yield* countMissing(sql, journal, plan.head.seq)
+  if (missing > 0) {
+    yield* takeIn(sql, journal, hashes, Replay.beginning, plan.head.seq)
+    actions.push({ _tag: "CaughtUp", rows: missing })
+    yield* countMissing(sql, journal, plan.head.seq)
   }
   const last = (yield* listed(journal)).at(-1)
   return { head: plan.head, last, actions }

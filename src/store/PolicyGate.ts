@@ -119,14 +119,14 @@ const cast = <E, R>(
   rule: RuleOptions,
   vote: () => Effect.Effect<Policy.Vote, E, R>
 ): Effect.Effect<Policy.Contribution, E, R> =>
-  Effect.result(Effect.suspend(vote)).pipe(
-    Effect.catchCause((cause) =>
-      Effect.succeed(
-        Result.succeed(Policy.reject(`the rule failed: ${Cause.pretty(cause).split("\n")[0]}`))
-      )
-    ),
-    Effect.flatMap(Effect.fromResult),
-    Effect.map((said) => contribution(rule.id, { overridable: rule.overridable, ...said }))
+  Effect.suspend(vote).pipe(
+    Effect.map((said) => contribution(rule.id, { overridable: rule.overridable, ...said })),
+    Effect.result,
+    Effect.catchCause((cause) => {
+      const why = `the rule failed: ${Cause.pretty(cause).split("\n")[0]}`
+      return Effect.succeed(Result.succeed(contribution(rule.id, Policy.reject(why))))
+    }),
+    Effect.flatMap(Effect.fromResult)
   )
 
 const applies = (rule: RuleOptions, draft: CompleteDraft): boolean =>

@@ -14,6 +14,7 @@ import type { Position, Event } from "../core/Event.ts"
 import type * as Hashes from "../core/Hashes.ts"
 import type { ParityReport } from "../core/Parity.ts"
 import * as Parity from "../core/Parity.ts"
+import * as EventId from "../core/EventId.ts"
 import * as Row from "../core/Row.ts"
 import type { VerifyReport } from "../core/VerifyReport.ts"
 import type { BackupReport } from "./Backup.ts"
@@ -27,7 +28,7 @@ import type { ChainBroken } from "../core/Chain.ts"
 
 /** No acknowledged row has this id or seq. */
 export class EventNotFound extends Schema.TaggedError<EventNotFound>()("EventNotFound", {
-  ref: Schema.Union([Schema.String, Schema.Int])
+  ref: Schema.Union([Schema.String, Schema.Number])
 }) {
   override get message(): string {
     return `no row of the ledger has the ${typeof this.ref === "number" ? "seq" : "id"} ${this.ref}`
@@ -109,7 +110,9 @@ export const makeRows = (
     Effect.mapError(mirrorError("read its head"))
   )
 
-  const find = Effect.fnUntraced(function* (ref: string | number) {
+  const find = Effect.fnUntraced(function* (given: string | number) {
+    const parsed = typeof given === "string" ? EventId.parse(given) : undefined
+    const ref = parsed === undefined ? given : Result.getOrElse(parsed, () => given)
     const row =
       typeof ref === "number"
         ? yield* Effect.mapError(Mirror.at(sql, ref), mirrorError("find a row"))
@@ -239,8 +242,9 @@ export const makeRows = (
               mirrorError("page through its index")
             )
             yield* checkGaps(rows, from, until)
-            const read = yield* run(rows)
-            const last = rows.at(-1)?.seq ?? until
+            const some = upToBytes(rows)
+            const read = yield* run(some)
+            const last = some.at(-1)?.seq ?? until
             return [read, last < until ? Option.some(last) : Option.none<number>()] as const
           })
         )
@@ -248,6 +252,13 @@ export const makeRows = (
     )
 
   return { head, find, line, event, events }
+}
+
+/** As many rows from the first as `pageBytes` hold, one at least: a page is bounded in memory too. */
+const upToBytes = (rows: ReadonlyArray<IndexRow>): ReadonlyArray<IndexRow> => {
+  let bytes = 0
+  const over = rows.findIndex((row) => (bytes += row.byte_length) > pageBytes)
+  return over === -1 ? rows : rows.slice(0, Math.max(1, over))
 }
 
 interface Part {

@@ -64,6 +64,12 @@ const damaged = (line: Line, seq: number, actual: string) =>
     actual
   })
 
+/** A group is taken in as a whole, so that the mirror never ends inside one. */
+const endsGroup = (batch: ReadonlyArray<Placed>): boolean => {
+  const [index, size] = batch.at(-1)?.event.batch ?? [0, 1]
+  return index + 1 === size
+}
+
 /**
  * Hand the rows after `from` to `each`, in batches, with links and seals checked. Stops after the
  * row `until`. Fails with `RowDamaged` for a line that is no row, `ChainBroken` for one that does
@@ -105,7 +111,7 @@ export const walk = Effect.fnUntraced(function* <E, R>(
       if (head.seq >= until) return
       const refusal = take(segment, line)
       if (refusal !== undefined) return yield* Effect.fail(refusal)
-      if (batch.length >= batchRows || bytes >= batchBytes) yield* flush
+      if ((batch.length >= batchRows || bytes >= batchBytes) && endsGroup(batch)) yield* flush
     }
   })
   for (const file of yield* journal.files) {

@@ -86,8 +86,11 @@ const makeCompare = (sql: SqlClient.SqlClient, verifier: Chain.Verifier) => {
     }
     const columns = Parity.differences(event, row)
     if (columns.length === 0) return
-    const kind = `mismatched: ${columns.join(", ")}`
-    fail("parity", seen, reason(kind, event.eventHash, String(row.event_hash)))
+    const which = columns.join(", ")
+    fail("parity", seen, {
+      ...reason("mismatched", event.eventHash, String(row.event_hash)),
+      which
+    })
   }
 
   const compareParents = Effect.fnUntraced(function* (

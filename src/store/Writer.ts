@@ -8,7 +8,18 @@
  * cannot be interrupted. An append that was interrupted before it was taken is withdrawn; after
  * that it is written and only its answer is dropped.
  */
-import { Cause, Clock, Data, Deferred, Effect, Exit, Latch, Result, Semaphore } from "effect"
+import {
+  Cause,
+  Clock,
+  Data,
+  Deferred,
+  Effect,
+  Exit,
+  Latch,
+  Result,
+  Schema,
+  Semaphore
+} from "effect"
 import { SecureRandom } from "effect/crypto"
 import type { SqlClient } from "effect/sql"
 import { SqlError } from "effect/sql/SqlError"
@@ -16,6 +27,7 @@ import type { Head } from "../core/Chain.ts"
 import * as Draft from "../core/Draft.ts"
 import * as EventId from "../core/EventId.ts"
 import type * as Hashes from "../core/Hashes.ts"
+import * as Policy from "../core/Policy.ts"
 import * as Row from "../core/Row.ts"
 import * as Timestamp from "../core/Timestamp.ts"
 import { JournalError, MirrorError, mirrorError } from "./errors.ts"
@@ -82,7 +94,9 @@ interface Settled {
 export const make = Effect.fnUntraced(function* (deps: Dependencies) {
   const { sql, journal, policy, hashes, settings } = deps
   const random = yield* SecureRandom.SecureRandom
-  const ask = Group.makeAsk(deps)
+  /** Tells this writer from others; see `Group.Asking`. */
+  const own = {}
+  const ask = Group.makeAsk({ ...deps, own })
   const waiting: Array<Request> = []
   const wake = Latch.makeUnsafe(false)
   /** Held by a group, and by whatever must run between groups. */
@@ -91,6 +105,8 @@ export const make = Effect.fnUntraced(function* (deps: Dependencies) {
   let behind = false
   let closed = false
   let unchecked = 0
+  /** SQL's data version when its rows were counted last. */
+  let version = yield* Effect.mapError(Mirror.dataVersion(sql), mirrorError("be counted"))
   /** What the group under way made durable, whatever becomes of its commit. */
   let durable: Settled | undefined
 
@@ -122,14 +138,29 @@ export const make = Effect.fnUntraced(function* (deps: Dependencies) {
 
   // ---- ask, seal, mirror ------------------------------------------------------------------------
 
+  /** The mirror's rows, counted only where another connection has written since. */
+  const countAgain = Effect.gen(function* () {
+    const now = yield* Mirror.dataVersion(sql)
+    if (now === version) return { events: head.seq, indexed: head.seq }
+    const counts = yield* Mirror.counts(sql)
+    if (counts.events === head.seq && counts.indexed === head.seq) version = now
+    return counts
+  })
+
   /** One group in one transaction. Fails as a whole; what refuses one append is in its answer. */
   const transact = Effect.fnUntraced(function* (requests: ReadonlyArray<Request>) {
-    durable = undefined
+    const counts = yield* countAgain
     const group = Group.start(
       head,
       yield* Mirror.settled(sql),
+      counts,
       yield* Mirror.findByIds(sql, namedIds(requests))
     )
+    if (counts.events < head.seq || counts.indexed < head.seq) {
+      const ready = requests.some(({ options }) => options.decisions?.mirror !== undefined)
+      // An id whose row the mirror lost would be written twice, whatever a caller has decided.
+      if (ready) return yield* mirrorLost(group.parity)
+    }
     const answers: Array<Settled["answers"][number]> = []
     for (const request of requests) {
       const answer = yield* Effect.result(ask(request, group))
@@ -224,6 +255,8 @@ export const make = Effect.fnUntraced(function* (deps: Dependencies) {
     requests: ReadonlyArray<Request>,
     held: ReadonlyArray<Refused>
   ) {
+    // Before the transaction: where it cannot even begin, the group before this one is not this one.
+    durable = undefined
     const exit = yield* Effect.exit(sql.withTransaction(transact(requests)))
     const tellHeld = Effect.forEach(
       held,
@@ -247,7 +280,7 @@ export const make = Effect.fnUntraced(function* (deps: Dependencies) {
     const all = [...requests, ...held.map(({ request }) => request)]
     if (error instanceof SqlError && all.length > 1) {
       // Which append met it is not known, so each gets a group of its own.
-      return yield* Effect.forEach(all, (request) => group([request], []), { discard: true })
+      return yield* Effect.forEach(all, (request) => serveReady([request]), { discard: true })
     }
     if (error instanceof SqlError) return yield* failAll(all, mirrorError("take in a group")(error))
     yield* isGroupError(error)
@@ -270,16 +303,23 @@ export const make = Effect.fnUntraced(function* (deps: Dependencies) {
     return waiting.splice(0, count)
   }
 
-  const serve = Effect.fnUntraced(function* (requests: ReadonlyArray<Request>) {
-    const final = journal.final()
-    if (final !== undefined) return yield* failAll(requests, final)
-    if (behind) {
-      const caught = yield* Effect.result(deps.catchUp(head))
-      if (Result.isFailure(caught)) return yield* failAll(requests, caught.failure)
-      behind = false
+  /** Run a group, unless nothing may be written or the mirror has to catch up first and cannot. */
+  const serveReady: (requests: ReadonlyArray<Request>) => Effect.Effect<void> = Effect.fnUntraced(
+    function* (requests: ReadonlyArray<Request>) {
+      const final = journal.final()
+      if (final !== undefined) return yield* failAll(requests, final)
+      if (behind) {
+        const caught = yield* Effect.result(deps.catchUp(head))
+        if (Result.isFailure(caught)) return yield* failAll(requests, caught.failure)
+        behind = false
+      }
+      yield* group(requests, [])
     }
+  )
+
+  const serve = Effect.fnUntraced(function* (requests: ReadonlyArray<Request>) {
     const before = head.seq
-    yield* group(requests, [])
+    yield* serveReady(requests)
     unchecked = yield* deps.afterGroup(unchecked + head.seq - before)
   })
 
@@ -305,6 +345,10 @@ export const make = Effect.fnUntraced(function* (deps: Dependencies) {
     drafts: ReadonlyArray<Draft.Draft>,
     options: AppendOptions
   ): Effect.fn.Return<ReadonlyArray<Receipt>, AppendError> {
+    if ((yield* Group.Asking) === own) {
+      return yield* Effect.die(new Error("a gate that appends to its own ledger waits for itself"))
+    }
+    yield* checkOptions(options)
     const voted: Array<Voted> = []
     for (const [index, draft] of drafts.entries()) voted.push(yield* vote(draft, index, options))
     if (voted.length === 0) return []
@@ -338,6 +382,30 @@ export const make = Effect.fnUntraced(function* (deps: Dependencies) {
 
   return { submit, run, close, between, head: () => head }
 })
+
+const mirrorLost = ({ contributing: [vote] }: Policy.Decision) =>
+  new MirrorError({
+    operation: "hold what the journal holds",
+    cause: new Error(vote?.reason ?? "it lost rows"),
+    hint: "Nothing was written. Close the ledger and open it again: it takes in what is missing."
+  })
+
+const isBreakGlass = Schema.is(Policy.BreakGlass)
+const isDecision = Schema.is(Policy.Decision)
+
+/** Options come from JavaScript too, and a malformed one may not reach the writer. */
+const checkOptions = ({ breakGlass, decisions }: AppendOptions) => {
+  const wrong =
+    breakGlass !== undefined && !isBreakGlass(breakGlass)
+      ? "/breakGlass"
+      : [decisions?.ledger, decisions?.mirror].every((one) => one === undefined || isDecision(one))
+        ? undefined
+        : "/decisions"
+  const sides = { expected: "what its type says", actual: "something else" }
+  return wrong === undefined
+    ? Effect.void
+    : Effect.fail(new Draft.DraftInvalid({ index: 0, path: wrong, ...sides }))
+}
 
 /** Every id that the drafts name, theirs and their parents', once. */
 const namedIds = (requests: ReadonlyArray<Request>): ReadonlyArray<string> => {

@@ -143,7 +143,25 @@ export const mirrorError =
     new MirrorError({
       operation,
       cause: error.reason,
-      hint: error.isRetryable
-        ? "It was busy; try again."
-        : "If it is damaged: close the ledger, move mirror.sqlite away and open again."
+      hint: hintOf(error)
     })
+
+const damagedHint = "Close the ledger, move mirror.sqlite away and open again: it is rebuilt."
+
+const sqliteHints: { readonly [code: number]: string } = {
+  5: "It was busy; try again.",
+  6: "It was busy; try again.",
+  8: "It is read-only: open the ledger for reading only, or mend the modes.",
+  10: "The device failed: look at the disk before you go on.",
+  11: damagedHint,
+  13: "The disk is full: free some space and try again.",
+  14: "It cannot be opened: look whether it is there and may be read.",
+  26: damagedHint
+}
+
+/** What to do now, by SQLite's primary result code where there is one. */
+const hintOf = ({ isRetryable, reason: { cause } }: SqlError): string => {
+  const code = Predicate.hasProperty(cause, "errcode") ? cause.errcode : undefined
+  const known = typeof code === "number" ? sqliteHints[code & 0xff] : undefined
+  return known ?? (isRetryable ? "Look at the cause, then try again." : "Look at the cause.")
+}

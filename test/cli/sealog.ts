@@ -9,8 +9,10 @@ import { fileURLToPath } from "node:url"
 import { afterAll } from "@effect/vitest"
 import { Effect } from "effect"
 
+// Node 22 says on standard error that its SQLite is an experiment.
+const quiet = "--disable-warning=ExperimentalWarning"
 const main = fileURLToPath(new URL("../../src/cli/main.ts", import.meta.url))
-const before = "deno" in process.versions ? ["run", "-A", main] : [main]
+const before = "deno" in process.versions ? ["run", "-A", main] : [quiet, main]
 
 // Node compiles everything anew at each start otherwise, which takes most of the time.
 const compiled = fs.mkdtempSync(path.join(os.tmpdir(), "sealog-compiled-"))

@@ -124,9 +124,6 @@ const refusals: ReadonlyArray<readonly [path: string, draft: object]> = [
 const cortexRefusals: ReadonlyArray<readonly [path: string, draft: object]> = [
   ["/type", { type: "a.v1" }],
   ["/type", { type: "cortex.event.dream.v1" }],
-  ["/parentId", { type: userMessage, parentId }],
-  ["/keys", { type: userMessage, keys: { a: "b" } }],
-  ["/keys", { type: userMessage, keys: {}, parentId }],
   ["/payload/x", { type: userMessage, payloadText: '{"x":9007199254740993.5}' }],
   ["/payload/0", { type: userMessage, payloadText: "[18446744073709551616]" }]
 ]

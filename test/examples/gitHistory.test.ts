@@ -9,7 +9,9 @@ import { SealogNode } from "../../src/platform/index.ts"
 import { TestLedger } from "../../src/testing/index.ts"
 
 const main = fileURLToPath(new URL("../../examples/git-history/main.ts", import.meta.url))
-const runtime = "Deno" in globalThis ? ["run", "-A", main] : [main]
+// Node 22 says on standard error that its SQLite is an experiment.
+const quiet = "--disable-warning=ExperimentalWarning"
+const runtime = "Deno" in globalThis ? ["run", "-A", main] : [quiet, main]
 const isolated = { GIT_CONFIG_GLOBAL: "/dev/null", GIT_CONFIG_NOSYSTEM: "1" }
 
 /** Run the example as a process whose temporary files go to `directory`. */

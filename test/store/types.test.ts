@@ -65,7 +65,7 @@ describe("the error union", () => {
       "JournalError" | "MirrorError"
     >()
     expectTypeOf<ErrorOf<ReturnType<typeof verify>>>().toEqualTypeOf<
-      "JournalError" | "MirrorError"
+      "JournalError" | "MirrorError" | "FormatUnknown" | "NotALedger"
     >()
   })
 
