@@ -608,8 +608,6 @@ describe("Cortex mode", () => {
 
   const refused: ReadonlyArray<readonly [string, string, Draft]> = [
     ["a type of its own", "/type", { type: "door.opened.v1" }],
-    ["a parent", "/parentId", { type: "cortex.event.outcome.v1", parentId: Event.idFrom("a") }],
-    ["keys", "/keys", { type: "cortex.event.outcome.v1", keys: { a: "b" } }],
     [
       "a number that the original would read back as another",
       "/payload/a/1",
@@ -621,6 +619,22 @@ describe("Cortex mode", () => {
       { type: "cortex.event.outcome.v1", payloadText: "123456789012345678901234567890" }
     ]
   ]
+
+  it.effect("keeps parents and keys, which the original passes over", () =>
+    Effect.gen(function* () {
+      const directory = yield* TestLedger.directory
+      const type = "cortex.event.outcome.v1"
+      yield* using({ file: file(directory) }, (ledger) =>
+        Effect.gen(function* () {
+          const parent = yield* ledger.append({ type })
+          const { id } = yield* ledger.append({ type, parentId: parent.id, keys: { a: "b" } })
+          const { keys, parentId } = yield* ledger.get(id)
+          assert.deepStrictEqual([parentId, keys], [parent.id, { a: "b" }])
+          yield* assertSound(ledger)
+        })
+      )
+    })
+  )
 
   for (const [name, at, draft] of refused) {
     it.effect(`refuses with its place what the original could not keep: ${name}`, () =>
