@@ -44,11 +44,18 @@ export const read = (line: Line, type: string | undefined): Result.Result<Number
   })
 }
 
+const ownNames =
+  /^\/(?:observedAt|recordedAt|traceId|sessionId|domainTags|parentId|schemaVersion)\b/
+
+/** A path whose first member, if it is a draft's, is named as on the line, in snake_case. */
+const onLine = (path: string): string =>
+  path.replace(ownNames, (name) => name.replace(/[A-Z]/g, (unit) => `_${unit.toLowerCase()}`))
+
 /** What did not fit, and where; of a payload, only where. */
 const misfit = ({ path, expected, actual }: Draft.DraftInvalid): string =>
   path.startsWith("/payload")
     ? `at ${path} expected ${expected}`
-    : `at ${path === "" ? "its root" : path} expected ${expected}, found ${actual}`
+    : `at ${path === "" ? "its root" : onLine(path)} expected ${expected}, found ${actual}`
 
 /** The draft's index in its append, where the error is about one draft. */
 export const indexOf = (error: AppendError): number | undefined =>

@@ -1,6 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Result } from "effect"
 import * as Drafts from "../../src/cli/drafts.ts"
+import { DraftInvalid } from "../../src/core/Draft.ts"
 import * as Segment from "../../src/core/Segment.ts"
 
 const lineOf = (bytes: Uint8Array, bytesMax = 1_000_000): Segment.Line => {
@@ -38,6 +39,14 @@ describe("drafts", () => {
       type: "a.v1",
       payloadText: "12345678901234567890"
     })
+  })
+
+  it("refusal names a member as it stands on the line, a payload's as it is", () => {
+    const sides = { index: 0, expected: "x", actual: "y" }
+    const said = (path: string) => Drafts.refusal(new DraftInvalid({ ...sides, path }), 1)
+    assert.include(said("/observedAt"), "/observed_at ")
+    assert.include(said("/keys/aKey"), "/keys/aKey ")
+    assert.include(said("/payload/aKey"), "/payload/aKey ")
   })
 
   const deep = `{"type":"a.v1","payload":${"[".repeat(200)}${"]".repeat(200)}}`
