@@ -72,18 +72,28 @@ export const layerMirrorReadOnly = (
   filename: string
 ): Layer.Layer<SqlClient.SqlClient | ReadSql, MirrorError> => asMirrorError(readOnly(filename))
 
+/** How the mirror's file is opened, given its path: for writing, or for reading only. */
+export interface OpenMirror {
+  readonly writing: (path: string) => Layer.Layer<SqlClient.SqlClient | ReadSql, SqlError>
+  readonly reading: (path: string) => Layer.Layer<SqlClient.SqlClient | ReadSql, SqlError>
+}
+
+const openMirror: OpenMirror = {
+  writing: (filename) => SqliteClient.layer({ filename }),
+  reading: readOnly
+}
+
 /** The mirror at home; where it cannot be written, the home is one for reading. */
-const layerMirror: Layer.Layer<SqlClient.SqlClient | ReadSql | Home, MirrorError, Home> =
+const layerMirror = (
+  open: OpenMirror
+): Layer.Layer<SqlClient.SqlClient | ReadSql | Home, MirrorError, Home> =>
   Layer.unwrap(
     Effect.map(Home, (home) => {
       const filename = home.layout.mirror
       const forReading = (mode: HomeModule.Mode) =>
-        Layer.merge(layerMirrorReadOnly(filename), Layer.succeed(Home, { ...home, mode }))
+        Layer.merge(asMirrorError(open.reading(filename)), Layer.succeed(Home, { ...home, mode }))
       if (home.mode._tag === "ReadOnly") return forReading(home.mode)
-      return Layer.merge(
-        asMirrorError(SqliteClient.layer({ filename })),
-        Layer.succeed(Home, home)
-      ).pipe(
+      return Layer.merge(asMirrorError(open.writing(filename)), Layer.succeed(Home, home)).pipe(
         Layer.catch((error) => {
           const reason = home.identity === undefined ? undefined : unwritableBecause(error)
           return reason === undefined
@@ -96,9 +106,11 @@ const layerMirror: Layer.Layer<SqlClient.SqlClient | ReadSql | Home, MirrorError
 
 /**
  * As `layer`, over files, guard and randomness that the caller brings: a test's, or another system's.
+ * `mirror` says how its file is opened where that is not as `SqliteClient` does it.
  */
 export const layerOver = <Rs extends ReadonlyArray<unknown> = readonly []>(
-  options: Ledger.Options<Rs> & Location
+  options: Ledger.Options<Rs> & Location,
+  mirror: OpenMirror = openMirror
 ): Layer.Layer<
   Ledger.Ledger | Reader,
   Ledger.OpenError,
@@ -106,7 +118,7 @@ export const layerOver = <Rs extends ReadonlyArray<unknown> = readonly []>(
 > =>
   Ledger.layerHome(options).pipe(
     // Each ledger has a mirror of its own; a layer by itself is one for the whole program.
-    Layer.provide(Layer.fresh(layerMirror)),
+    Layer.provide(Layer.fresh(layerMirror(mirror))),
     Layer.provide(HomeModule.layer(options)),
     Layer.provide(PolicyGate.layer<Rs[number]>(options.rules ?? []))
   )

@@ -48,6 +48,9 @@ export interface ReadOnlyOptions extends Options {
   readonly immutable?: boolean | undefined
 }
 
+/** What carries the statements: `NodeConnection`, or for tests one that fails on demand. */
+type ConnectionClass = typeof NodeConnection
+
 type Client = Effect.Effect<
   SqlClient.SqlClient,
   SqlError.SqlError,
@@ -58,30 +61,32 @@ type Client = Effect.Effect<
  * The writing client of a database file, made where it is missing. Statements, streams and
  * transactions take turns on its one connection; while a stream is open, other fibers wait.
  */
-export const make: (options: Options) => Client = Effect.fnUntraced(function* (options) {
-  const connection = yield* Effect.acquireRelease(openWriter(options), close)
-  const acquirers = SqlClient.makeSqliteAcquirers({
-    connection: Effect.succeed(connection),
-    semaphore: Semaphore.makeUnsafe(1),
-    isTransaction: ({ db }) => db.isTransaction
-  })
-  return yield* SqlClient.make({
-    ...acquirers,
-    transactionAcquirer: Effect.tap(acquirers.transactionAcquirer, () =>
-      Effect.addFinalizer(() => Effect.sync(() => connection.leaseEnded()))
-    ),
-    beginTransaction: "BEGIN IMMEDIATE",
-    ...common(options)
-  })
-})
+export const make: (options: Options, Connection?: ConnectionClass) => Client = Effect.fnUntraced(
+  function* (options, Connection = NodeConnection) {
+    const connection = yield* Effect.acquireRelease(openWriter(options, Connection), close)
+    const acquirers = SqlClient.makeSqliteAcquirers({
+      connection: Effect.succeed(connection),
+      semaphore: Semaphore.makeUnsafe(1),
+      isTransaction: ({ db }) => db.isTransaction
+    })
+    return yield* SqlClient.make({
+      ...acquirers,
+      transactionAcquirer: Effect.tap(acquirers.transactionAcquirer, () =>
+        Effect.addFinalizer(() => Effect.sync(() => connection.leaseEnded()))
+      ),
+      beginTransaction: "BEGIN IMMEDIATE",
+      ...common(options)
+    })
+  }
+)
 
 /**
  * The reading client of an existing database file. Statements run at once and see the last
  * commit; each stream and each transaction has its own connection and sees one moment throughout.
  */
-export const makeReadOnly: (options: ReadOnlyOptions) => Client = Effect.fnUntraced(
-  function* (options) {
-    const shared = yield* Effect.acquireRelease(openReader(options), close)
+export const makeReadOnly: (options: ReadOnlyOptions, Connection?: ConnectionClass) => Client =
+  Effect.fnUntraced(function* (options, Connection = NodeConnection) {
+    const shared = yield* Effect.acquireRelease(openReader(options, Connection), close)
     const idle: Array<NodeConnection> = []
     let closed = false
     yield* Effect.addFinalizer(() => {
@@ -91,7 +96,9 @@ export const makeReadOnly: (options: ReadOnlyOptions) => Client = Effect.fnUntra
     const acquirer = Effect.acquireRelease(
       Effect.suspend(() => {
         const connection = idle.pop()
-        return connection === undefined ? openReader(options) : Effect.succeed(connection)
+        return connection === undefined
+          ? openReader(options, Connection)
+          : Effect.succeed(connection)
       }),
       (connection) => {
         const reusable = !closed && idle.length < IDLE_READERS_MAX && !connection.db.isTransaction
@@ -105,8 +112,7 @@ export const makeReadOnly: (options: ReadOnlyOptions) => Client = Effect.fnUntra
         connection instanceof NodeConnection && connection.db.isTransaction,
       ...common(options)
     })
-  }
-)
+  })
 
 /**
  * Both clients of one database file, made where it is missing. Fails with `SqlError`:
@@ -114,15 +120,16 @@ export const makeReadOnly: (options: ReadOnlyOptions) => Client = Effect.fnUntra
  * is an `UnknownError` whose `cause.errcode` is 26.
  */
 export const layer = (
-  options: Options
+  options: Options,
+  Connection: ConnectionClass = NodeConnection
 ): Layer.Layer<SqlClient.SqlClient | ReadSql, SqlError.SqlError> =>
   Layer.effectContext(
     Effect.gen(function* () {
       if (options.filename === MEMORY) {
         return yield* openError(options.filename, new Error("two connections need a file"))
       }
-      const writer = yield* make(options)
-      const reader = yield* makeReadOnly(options)
+      const writer = yield* make(options, Connection)
+      const reader = yield* makeReadOnly(options, Connection)
       return Context.make(SqlClient.SqlClient, writer).pipe(Context.add(ReadSql, reader))
     })
   ).pipe(Layer.provide(Reactivity.layer))
@@ -132,10 +139,11 @@ export const layer = (
  * may leave an empty -wal and a -shm beside the file; `immutable` leaves nothing.
  */
 export const layerReadOnly = (
-  options: ReadOnlyOptions
+  options: ReadOnlyOptions,
+  Connection: ConnectionClass = NodeConnection
 ): Layer.Layer<SqlClient.SqlClient | ReadSql, SqlError.SqlError> =>
   Layer.effectContext(
-    Effect.map(makeReadOnly(options), (reader) =>
+    Effect.map(makeReadOnly(options, Connection), (reader) =>
       Context.make(SqlClient.SqlClient, reader).pipe(Context.add(ReadSql, reader))
     )
   ).pipe(Layer.provide(Reactivity.layer))
@@ -158,23 +166,23 @@ const common = (options: Options) => ({
 
 const close = (connection: NodeConnection) => Effect.sync(() => connection.db.close())
 
-const openWriter = (options: Options) =>
+const openWriter = (options: Options, Connection: ConnectionClass) =>
   opening(options, () => {
     const inMemory = options.filename === MEMORY
     if (!inMemory) prepareFile(options.filename)
-    return connect(options, inMemory ? MEMORY : Path.resolve(options.filename), false, [
+    return connect(Connection, options, inMemory ? MEMORY : Path.resolve(options.filename), false, [
       "PRAGMA synchronous=NORMAL",
       "PRAGMA foreign_keys=ON",
       `PRAGMA wal_autocheckpoint=${options.autocheckpointPages ?? 0}`
     ])
   })
 
-const openReader = (options: ReadOnlyOptions) =>
+const openReader = (options: ReadOnlyOptions, Connection: ConnectionClass) =>
   opening(options, () => {
     refuseUnfit(options.filename)
     const url = pathToFileURL(options.filename)
     if (options.immutable === true) url.searchParams.set("immutable", "1")
-    return connect(options, url, true, ["PRAGMA query_only=ON"])
+    return connect(Connection, options, url, true, ["PRAGMA query_only=ON"])
   })
 
 const opening = (options: Options, open: () => NodeConnection) =>
@@ -197,6 +205,7 @@ const refuseUnfit = (filename: string): void => {
 }
 
 const connect = (
+  Connection: ConnectionClass,
   options: Options,
   location: string | URL,
   readOnly: boolean,
@@ -212,7 +221,7 @@ const connect = (
     for (const pragma of pragmas) read(pragma)
     read("SELECT count(*) FROM sqlite_schema")
     read(`PRAGMA busy_timeout=${options.busyMillis ?? 0}`)
-    return new NodeConnection(db, options.filename, options.statementsMax ?? STATEMENTS_MAX)
+    return new Connection(db, options.filename, options.statementsMax ?? STATEMENTS_MAX)
   } catch (cause) {
     db.close()
     throw cause

@@ -12,21 +12,8 @@ import type { Location } from "../store/Layout.ts"
 import type * as Ledger from "../store/Ledger.ts"
 import type { Reader } from "../store/Reader.ts"
 import * as SealogNode from "../platform/SealogNode.ts"
-
-/** Bytes from a seed (xorshift32): the same seed, the same ids. Never for secrets. */
-export const seededRandom = (seed: number): SecureRandom.SecureRandom["Service"] => {
-  let state = seed >>> 0 || 0x9e3779b9
-  return SecureRandom.make((size) => {
-    const bytes = new Uint8Array(size)
-    for (let i = 0; i < size; i++) {
-      state ^= state << 13
-      state ^= state >>> 17
-      state ^= state << 5
-      bytes[i] = state & 0xff
-    }
-    return bytes
-  })
-}
+import type { FaultyDisk } from "./FaultyDisk.ts"
+import { seededRandom } from "./seededRandom.ts"
 
 /** What `SealogNode.layerPlatform` gives, with ids from a seed. */
 export const layerPlatform = (
@@ -40,11 +27,41 @@ export const layerPlatform = (
     )
   )
 
+/** Where the ledger of a disk lies unless its options say otherwise. */
+const directoryOfDisk = "/ledger"
+
+/** What a test's ledger may be given. */
+export type Options<Rs extends ReadonlyArray<unknown> = readonly []> = Ledger.Options<Rs> & {
+  /** What ids are made from; a disk has its own. */
+  readonly seed?: number | undefined
+} & (
+    | (Location & { readonly disk?: undefined })
+    | (Partial<Location> & {
+        /** The disk it lies on, at `/ledger` where no place is named. */
+        readonly disk: FaultyDisk
+      })
+  )
+
 /** A ledger whose ids come from a seed; otherwise as `SealogNode.layer`. */
 export const layer = <Rs extends ReadonlyArray<unknown> = readonly []>(
-  options: Ledger.Options<Rs> & Location & { readonly seed?: number | undefined }
-): Layer.Layer<Ledger.Ledger | Reader, Ledger.OpenError, Rs[number]> =>
-  Layer.provide(SealogNode.layerOver<Rs>(options), Layer.fresh(layerPlatform(options.seed)))
+  options: Options<Rs>
+): Layer.Layer<Ledger.Ledger | Reader, Ledger.OpenError, Rs[number]> => {
+  const { disk } = options
+  if (disk === undefined) {
+    return Layer.provide(
+      SealogNode.layerOver<Rs>(options),
+      Layer.fresh(layerPlatform(options.seed))
+    )
+  }
+  const location: Location =
+    "file" in options && options.file !== undefined
+      ? { file: options.file }
+      : { directory: ("directory" in options ? options.directory : undefined) ?? directoryOfDisk }
+  return Layer.provide(
+    SealogNode.layerOver<Rs>({ ...options, ...location }, disk.openMirror),
+    Layer.fresh(Layer.merge(SealogNode.layerPlatform, disk.platform))
+  )
+}
 
 /** A directory of its own, removed with the scope. */
 export const directory = Effect.gen(function* () {
