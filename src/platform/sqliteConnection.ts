@@ -43,6 +43,7 @@ export class NodeConnection implements SqlConnection.Connection {
   readonly #statementsMax: number
   readonly #statements = new Map<string, Prepared>()
   #rolledBackBy: unknown
+  #wasInTransaction = false
 
   constructor(db: DatabaseSync, filename: string, statementsMax: number) {
     this.db = db
@@ -50,9 +51,11 @@ export class NodeConnection implements SqlConnection.Connection {
     this.#statementsMax = statementsMax
   }
 
-  /** Forgets that a transaction was lost: whoever comes next begins a new one. */
+  /** Whoever comes next begins a new transaction: one that was left open or lost is forgotten. */
   leaseEnded(): void {
+    if (this.db.isOpen && this.db.isTransaction) this.db.exec("ROLLBACK")
     this.#rolledBackBy = undefined
+    this.#wasInTransaction = false
   }
 
   execute(sql: string, params: ReadonlyArray<unknown>, transformRows: TransformRows) {
@@ -124,10 +127,13 @@ export class NodeConnection implements SqlConnection.Connection {
     return Effect.withFiber((fiber) => {
       const inTransaction = this.db.isOpen && this.db.isTransaction
       try {
+        if (this.#wasInTransaction && !inTransaction) this.#rolledBackBy ??= vanished()
         if (this.#rolledBackBy !== undefined) throw rolledBack(this.#rolledBackBy)
         const found = prepared()
         found.statement.setReadBigInts(fiber.getRef(SqlClient.SafeIntegers))
-        return Effect.succeed(use(found, bindable(params)))
+        const used = use(found, bindable(params))
+        this.#wasInTransaction = this.db.isTransaction
+        return Effect.succeed(used)
       } catch (cause) {
         if (inTransaction && !this.db.isTransaction) this.#rolledBackBy = cause
         return Effect.fail(this.#failure("run a statement", sql, cause))
@@ -191,6 +197,8 @@ const withErrno = (cause: unknown): unknown => {
     ? Object.assign(cause, { errno: errcode })
     : cause
 }
+
+const vanished = (): Error => new Error("it ended by itself")
 
 const rolledBack = (cause: unknown): Error =>
   new Error("the transaction was rolled back by an earlier error, begin a new one", { cause })

@@ -74,7 +74,8 @@ export const make = Effect.fn("Backup.make")(function* (
   const to = Layout.of(paths, journal.format === "cortex" ? { file: directory } : { directory })
   yield* refuseInside(to, journal.layout)
   yield* refuseTaken(to)
-  if (journal.format === "segments") yield* durable.makeDirectory(to.journal)
+  const parent = journal.format === "cortex" ? paths.dirname(to.journal) : to.journal
+  yield* durable.makeDirectory(parent)
   let bytes = 0
   let lines = 0
   for (const file of yield* journal.files) {
@@ -85,10 +86,13 @@ export const make = Effect.fn("Backup.make")(function* (
     lines += yield* copyPrefix(file.path, length, target)
     bytes += length
   }
+  // A ledger of one file is that file, rows or none.
+  if (journal.format === "cortex" && last === undefined) {
+    yield* durable.writeFile(to.journal, new Uint8Array())
+  }
   if (journal.format === "segments" && lines !== head.seq) {
     return yield* lost(journal.layout.journal, 0, lines, `${head.seq} rows`, `${lines} rows`)
   }
-  const parent = journal.format === "cortex" ? paths.dirname(to.journal) : to.journal
   yield* durable.syncDirectory(parent)
   if (journal.format === "segments") {
     const identity = journal.layout.ledgerJson

@@ -191,11 +191,27 @@ export const makeAsk = ({ own, sql, rows, policy, hashes }: Dependencies) => {
     return { _tag: "New", nth }
   }
 
-  const lock = (on: boolean) =>
+  const queryOnly = (on: boolean) =>
     sql.onDialectOrElse({
-      sqlite: () => sql.unsafe(`PRAGMA query_only = ${on ? "ON" : "OFF"}`),
+      sqlite: () => Effect.asVoid(sql.unsafe(`PRAGMA query_only = ${on ? "ON" : "OFF"}`)),
       orElse: () => Effect.void
     })
+
+  let isLocked = false
+
+  const lock = Effect.suspend(() => {
+    isLocked = true
+    return queryOnly(true)
+  })
+
+  // A connection that stays locked cannot even begin a group, so this is tried again before each.
+  const unlock = Effect.suspend(() =>
+    isLocked
+      ? Effect.map(queryOnly(false), () => {
+          isLocked = false
+        })
+      : Effect.void
+  )
 
   /** A gate may read only, and may not end the transaction: a savepoint tells whether it did. */
   const guarded = Effect.fnUntraced(function* <A>(
@@ -203,9 +219,9 @@ export const makeAsk = ({ own, sql, rows, policy, hashes }: Dependencies) => {
     group: Group
   ) {
     yield* sql.unsafe("SAVEPOINT sealog_gate")
-    yield* lock(true)
-    const answer = yield* Effect.exit(Effect.provideService(asking, Asking, own))
-    yield* lock(false)
+    const asked = Effect.andThen(lock, Effect.provideService(asking, Asking, own))
+    const answer = yield* Effect.exit(asked)
+    yield* unlock
     const still = yield* Effect.exit(sql.unsafe("RELEASE SAVEPOINT sealog_gate"))
     if (Exit.isFailure(still)) {
       // Rows of this group that a COMMIT of the gate has left are in no journal.
@@ -268,7 +284,7 @@ export const makeAsk = ({ own, sql, rows, policy, hashes }: Dependencies) => {
     return planned
   })
 
-  return ask
+  return { ask, unlock }
 }
 
 /** What an append answers once its group is durable. */

@@ -162,10 +162,11 @@ const inspect = Effect.fnUntraced(function* (layout: Layout) {
 })
 
 /** Take the guard and make what is missing; fails as `JournalError` or `LockError` where it cannot. */
-const enter = Effect.fnUntraced(function* (layout: Layout) {
+const enter = Effect.fnUntraced(function* (layout: Layout, seen: Identity | undefined) {
   const paths = yield* Path.Path
   const guard = yield* Guard
-  yield* durable.makeDirectory(layout.root)
+  // Whoever wrote ledger.json had made this directory's own name durable before.
+  if (seen === undefined) yield* durable.makeDirectory(layout.root)
   yield* guard.hold(layout.guard)
   // Somebody else may have made the ledger between the look and the guard.
   const identity = yield* inspect(layout)
@@ -189,7 +190,7 @@ export const make: (
   const fs = yield* FileSystem.FileSystem
   const layout = LayoutOf.of(paths, location)
   const seen = yield* inspect(layout)
-  const entered = yield* enter(layout).pipe(
+  const entered = yield* enter(layout, seen).pipe(
     Effect.map((identity) => ({ identity, mode: { _tag: "Write" } as Mode })),
     Effect.catchTag(["JournalError", "LockError"], (error) => {
       const reason = seen === undefined ? undefined : unwritableBecause(error)

@@ -266,6 +266,8 @@ export const recover: (
       const reason = "it does not begin with a row, and was no ledger before"
       return yield* damagedAt(journal, { ...plan.cut, seq: 1, reason, follows: false })
     }
+    // What a power cut could still change, no plan can name.
+    yield* rewrite(plan.cut, false)
     const path = yield* Operations.cutTail(journal.layout, plan.cut, "a torn last group")
     actions.push({ _tag: "TailCut", bytes: plan.cut.length, path })
   }

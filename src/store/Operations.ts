@@ -215,7 +215,12 @@ const unfinished = Effect.fnUntraced(function* (layout: Layout, name: string) {
   const planned = yield* durable.kindAt(path)
   if (planned === undefined) return undefined
   if (planned !== "File") return yield* refuse(path, "a regular file", planned)
-  if ((yield* durable.kindAt(paths.join(folder, "outcome.json"))) === "File") return undefined
+  if ((yield* durable.kindAt(paths.join(folder, "outcome.json"))) === "File") {
+    // Whoever wrote it may have been killed before its name was durable. Were it lost after rows
+    // were appended, the plan could not be finished any more.
+    yield* durable.syncDirectory(folder)
+    return undefined
+  }
   const text = yield* Effect.mapError(fs.readFileString(path), journalError("read", path))
   const plan = Schema.decodeUnknownOption(Schema.fromJsonString(Plan))(text)
   if (plan._tag === "None") return yield* refuse(path, "a plan of this version", "something else")

@@ -96,7 +96,7 @@ export const make = Effect.fnUntraced(function* (deps: Dependencies) {
   const random = yield* SecureRandom.SecureRandom
   /** Tells this writer from others; see `Group.Asking`. */
   const own = {}
-  const ask = Group.makeAsk({ ...deps, own })
+  const { ask, unlock } = Group.makeAsk({ ...deps, own })
   const waiting: Array<Request> = []
   const wake = Latch.makeUnsafe(false)
   /** Held by a group, and by whatever must run between groups. */
@@ -257,7 +257,7 @@ export const make = Effect.fnUntraced(function* (deps: Dependencies) {
   ) {
     // Before the transaction: where it cannot even begin, the group before this one is not this one.
     durable = undefined
-    const exit = yield* Effect.exit(sql.withTransaction(transact(requests)))
+    const exit = yield* Effect.exit(Effect.andThen(unlock, sql.withTransaction(transact(requests))))
     const tellHeld = Effect.forEach(
       held,
       ({ request, refusal }) => Deferred.fail(request.answer, refusal),

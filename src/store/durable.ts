@@ -58,15 +58,18 @@ export const syncDirectory = Effect.fnUntraced(
     )
 )
 
-/** Make a directory and every missing one above it, each durable in its parent. */
+/**
+ * Make a directory and every missing one above it, each durable in its parent. One that is there
+ * may be what a process left that was killed before its name was durable, so that is made sure of.
+ */
 export const makeDirectory: (
   path: string
 ) => Effect.Effect<void, JournalError, FileSystem.FileSystem | Path.Path> = Effect.fnUntraced(
   function* (path: string) {
     const fs = yield* FileSystem.FileSystem
     const paths = yield* Path.Path
-    if ((yield* kindAt(path)) !== undefined) return
     const parent = paths.dirname(paths.resolve(path))
+    if ((yield* kindAt(path)) !== undefined) return yield* syncNameIn(parent)
     if (parent !== path) yield* makeDirectory(parent)
     yield* fs.makeDirectory(path, { mode: 0o700 }).pipe(
       Effect.andThen(fs.chmod(path, 0o700)),
@@ -81,6 +84,16 @@ export const makeDirectory: (
     yield* syncDirectory(parent)
   }
 )
+
+const forbidden: ReadonlySet<unknown> = new Set(["EACCES", "EPERM", "NotCapable"])
+
+/** Whoever may not even read a directory has made nothing in it. */
+const syncNameIn = (parent: string) =>
+  Effect.catchIf(
+    syncDirectory(parent),
+    ({ code }) => forbidden.has(code),
+    () => Effect.void
+  )
 
 /** Write a whole new file: bytes, fsync, rename into place, fsync of its directory. */
 export const writeFile = Effect.fnUntraced(function* (path: string, bytes: Uint8Array) {

@@ -1,0 +1,104 @@
+/**
+ * What the simulator found, each as the shortest history that shows it, over many disks: the seed
+ * decides what a power cut leaves.
+ */
+import { assert, describe, it } from "@effect/vitest"
+import { Effect } from "effect"
+import type { FaultyDisk } from "../../src/testing/index.ts"
+import type { Config, History, Request, Step } from "../simulator/history.ts"
+import { explain, run } from "../simulator/run.ts"
+
+const config: Config = { cortex: false, gated: false, segmentBytesMax: 100_000, groupRowsMax: 512 }
+
+const append = (...names: ReadonlyArray<string>): Step => ({
+  _tag: "Append",
+  requests: names.map((name): Request => ({ _tag: "Rows", names: [name] })),
+  reading: true
+})
+
+const fault = (fault: FaultyDisk.Fault): Step => ({ _tag: "Fault", fault })
+
+const powerCut: Step = { _tag: "Die", by: "powerCut" }
+
+/** The machine dies while half a row lies at the end of the journal. */
+const tear: ReadonlyArray<Step> = [
+  fault({ on: "write", path: "jsonl", code: "EIO", bytes: 200 }),
+  fault({ on: "truncate", crash: "kill" }),
+  append("torn")
+]
+
+const disks = 24
+
+const survives = (name: string, history: Partial<History>) =>
+  it.live(name, () =>
+    Effect.gen(function* () {
+      const whole: History = { config, faults: [], steps: [], ...history }
+      for (let seed = 1; seed <= disks; seed++) {
+        const failure = yield* run(seed, whole)
+        if (failure !== undefined) assert.fail(yield* explain(seed, whole, failure))
+      }
+    })
+  )
+
+describe("a simulated disaster", () => {
+  survives("takes the outcome of a recovery that was killed, after rows were appended behind it", {
+    faults: [{ on: "rename", path: "outcome.json", crash: "kill", during: true }],
+    steps: [append("a"), ...tear, append("b"), powerCut]
+  })
+
+  survives("takes the torn tail that a recovery has planned to cut", {
+    faults: [{ on: "open", path: ".cut", crash: "powerCut" }],
+    steps: [append("a"), ...tear, append("b"), powerCut]
+  })
+
+  survives("takes the ledger's directory, made by a process that was killed at once", {
+    faults: [{ on: "sync", crash: "kill" }],
+    steps: [append("a"), powerCut]
+  })
+
+  survives("takes a backup whose directories a killed process had made", {
+    steps: [
+      append("a"),
+      fault({ on: "mkdir", path: "/backups", crash: "kill", during: true }),
+      { _tag: "Backup", name: "one" },
+      { _tag: "Backup", name: "two" },
+      powerCut
+    ]
+  })
+
+  for (const nth of [1, 2, 3]) {
+    survives(`ends the transaction of a group at statement ${nth} of those that write`, {
+      steps: [
+        append("a"),
+        fault({ on: "statement", path: "INSERT", nth, vanishes: true }),
+        append("b", "c"),
+        append("d"),
+        append("e")
+      ]
+    })
+  }
+
+  survives("keeps a gate's lock on the writer's connection", {
+    config: { ...config, gated: true },
+    steps: [
+      append("a"),
+      fault({ on: "statement", path: "query_only = OFF", code: "SQLITE_IOERR" }),
+      append("b"),
+      append("c")
+    ]
+  })
+
+  survives("fails the beginning of a transaction that began all the same", {
+    steps: [
+      append("a"),
+      fault({ on: "statement", path: "BEGIN", code: "SQLITE_IOERR", persists: true }),
+      append("b"),
+      append("c")
+    ]
+  })
+
+  survives("asks for a backup of one file before it has rows", {
+    config: { ...config, cortex: true },
+    steps: [{ _tag: "Backup", name: "none" }]
+  })
+})

@@ -1,0 +1,149 @@
+/**
+ * What must be true of a ledger, whatever happened to its disk: the model that a run is held against.
+ *
+ * It knows of each id whether it was ever asked for and what was answered. An id that is `known` was
+ * acknowledged or seen by a reader: from then on it is there, at that seq, with that leaf hash. One
+ * that `may` be there was asked for and nobody heard the answer; the next opening decides. Any other
+ * must not be there.
+ */
+import type { Draft } from "../../src/core/Draft.ts"
+
+/** A row as a reader sees it. */
+export interface Seen {
+  readonly seq: number
+  readonly id: string
+  readonly leafHash: string
+}
+
+/** What contradicts the model. */
+export class Contradiction extends Error {
+  override readonly name = "Contradiction"
+}
+
+export const contradiction = (message: string): never => {
+  throw new Contradiction(message)
+}
+
+interface Asked {
+  readonly draft: Draft
+  /** Appends that were not answered yet. */
+  waiting: number
+  /** Whether it may be there, as nobody heard an answer. */
+  may: boolean
+}
+
+export class Model {
+  readonly #asked = new Map<string, Asked>()
+  readonly #known: Array<Seen> = []
+  readonly #byId = new Map<string, Seen>()
+  /** Ids that stand or fall together. */
+  readonly #groups: Array<ReadonlyArray<string>> = []
+  readonly #partial: boolean
+  #visible = 0
+
+  /** `partial`: of a group its first rows may be there alone, as in Cortex mode. */
+  constructor(partial: boolean) {
+    this.#partial = partial
+  }
+
+  get known(): ReadonlyArray<Seen> {
+    return this.#known
+  }
+
+  isKnown(id: string): boolean {
+    return this.#byId.has(id)
+  }
+
+  draftOf(id: string): Draft | undefined {
+    return this.#asked.get(id)?.draft
+  }
+
+  /** An append is about to ask for these, as one group. */
+  ask(drafts: ReadonlyArray<Draft & { readonly id: string }>): void {
+    const fresh = drafts.filter(({ id }) => {
+      const asked = this.#asked.get(id)
+      return asked === undefined || (asked.waiting === 0 && !asked.may && !this.isKnown(id))
+    })
+    if (fresh.length > 1) this.#groups.push(fresh.map(({ id }) => id))
+    for (const draft of drafts) {
+      const asked = this.#asked.get(draft.id)
+      if (asked === undefined) this.#asked.set(draft.id, { draft, waiting: 1, may: false })
+      else asked.waiting++
+    }
+  }
+
+  /** The append of these was answered: they are there, they may be, or they are not. */
+  answer(ids: ReadonlyArray<string>, outcome: "there" | "unknown" | "nothing"): void {
+    for (const id of ids) {
+      const asked = this.#asked.get(id)
+      if (asked === undefined) continue
+      asked.waiting--
+      if (outcome === "unknown") asked.may = true
+    }
+  }
+
+  /** How many rows every reader must see; one that the mirror lacks as yet is not counted. */
+  get visible(): number {
+    return this.#visible
+  }
+
+  /** Somebody saw this row, or holds a receipt of it: it is there for ever. */
+  know(seen: Seen, isVisible = true): void {
+    if (isVisible) this.#visible = Math.max(this.#visible, seen.seq)
+    const before = this.#byId.get(seen.id)
+    const place = this.#known[seen.seq - 1]
+    if (before !== undefined || place !== undefined) {
+      if (before?.seq === seen.seq && before.leafHash === seen.leafHash && place === before) return
+      contradiction(`row ${show(seen)} where ${show(before ?? place)} was known`)
+    }
+    const asked = this.#asked.get(seen.id)
+    if (asked === undefined) return contradiction(`row ${show(seen)} was never asked for`)
+    if (asked.waiting === 0 && !asked.may) {
+      return contradiction(`row ${show(seen)} was refused, or gone before`)
+    }
+    this.#known[seen.seq - 1] = seen
+    this.#byId.set(seen.id, seen)
+  }
+
+  /** A reader saw these rows, from the first on; all that is known must be among them. */
+  read(rows: ReadonlyArray<Seen>, visibleBefore: number): void {
+    rows.forEach((row, nth) => {
+      if (row.seq !== nth + 1) contradiction(`row ${show(row)} in place ${nth + 1}`)
+      this.know(row)
+    })
+    if (rows.length < visibleBefore) {
+      const first = this.#known[rows.length]
+      contradiction(`${rows.length} rows, but ${visibleBefore} were known: ${show(first)} is gone`)
+    }
+    this.#checkGroups()
+  }
+
+  /** A ledger was opened after whatever happened, and holds exactly these rows. */
+  opened(rows: ReadonlyArray<Seen>): void {
+    for (const asked of this.#asked.values()) {
+      if (asked.waiting > 0) asked.may = true
+      asked.waiting = 0
+    }
+    this.read(rows, this.#known.length)
+    for (const [id, asked] of this.#asked) if (!this.isKnown(id)) asked.may = false
+    if (this.#known.length !== rows.length) {
+      contradiction(`${rows.length} rows, but ${this.#known.length} were known`)
+    }
+  }
+
+  #checkGroups(): void {
+    for (const ids of this.#groups) {
+      const there = ids.filter((id) => this.isKnown(id)).length
+      if (there === 0 || there === ids.length) {
+        const seqs = ids.map((id) => this.#byId.get(id)?.seq ?? 0)
+        const isRun = seqs.every((seq, nth) => nth === 0 || seq === (seqs[nth - 1] ?? 0) + 1)
+        if (there > 0 && !isRun) contradiction(`a group lies at ${seqs.join(", ")}`)
+      } else if (!this.#partial || ids.slice(0, there).some((id) => !this.isKnown(id))) {
+        contradiction(`of the group ${ids.join(", ")} only ${there} of ${ids.length} are there`)
+      }
+    }
+  }
+}
+
+const show = (seen: Seen | undefined): string =>
+  seen === undefined ? "none" : `${seen.seq} ${seen.id} ${seen.leafHash.slice(0, 8)}`
