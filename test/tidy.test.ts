@@ -143,6 +143,7 @@ const run = (program: string) => {
     const file = path.join(directory, "main.ts")
     const local = program
       .replace('"sealog/platform"', JSON.stringify(path.join(src, "platform/index.ts")))
+      .replace('"sealog/testing"', JSON.stringify(path.join(src, "testing/index.ts")))
       .replace('"sealog"', JSON.stringify(path.join(src, "index.ts")))
     fs.writeFileSync(file, local)
     const isDeno = "Deno" in globalThis

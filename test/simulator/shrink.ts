@@ -38,6 +38,9 @@ function* smaller(history: History): Generator<History> {
   }
 }
 
+/** How many smaller histories are tried at most: what is found by then is small enough. */
+const triesMax = 400
+
 /** The smallest history that was found to fail, and with what. */
 export const shrink = Effect.fnUntraced(function* (
   history: History,
@@ -45,9 +48,11 @@ export const shrink = Effect.fnUntraced(function* (
   judge: Judge
 ): Effect.fn.Return<{ readonly history: History; readonly failure: string }> {
   let found = { history, failure }
+  let tries = 0
   for (;;) {
     const before = found
     for (const candidate of smaller(found.history)) {
+      if (++tries > triesMax) return found
       const failure = yield* judge(candidate)
       if (failure === undefined) continue
       found = { history: candidate, failure }
