@@ -10,6 +10,7 @@ import { Command } from "effect/cli"
 import { lineBytesMaxDefault } from "../core/Segment.ts"
 import * as SealogNode from "../platform/SealogNode.ts"
 import { mirrorError } from "../store/errors.ts"
+import * as durable from "../store/durable.ts"
 import * as FilePair from "../store/FilePair.ts"
 import { Guard } from "../store/Guard.ts"
 import * as Journal from "../store/Journal.ts"
@@ -35,6 +36,8 @@ const goesOn = (files: ReadonlyArray<Journal.JournalFile>, place: Journal.Place 
 
 /** Whether nobody holds the ledger; it is let go at once. */
 const isIdle = Effect.fnUntraced(function* (layout: Layout) {
+  // Where no guard was ever made nobody holds it, and looking must not make one.
+  if ((yield* durable.kindAt(layout.guard)) === undefined) return true
   const guard = yield* Guard
   return yield* guard.hold(layout.guard).pipe(
     Effect.scoped,

@@ -9,6 +9,7 @@ import { CliOutput, Command } from "effect/cli"
 import * as SealogNode from "../platform/SealogNode.ts"
 import * as Append from "./append.ts"
 import * as Backup from "./backup.ts"
+import * as Doctor from "./doctor.ts"
 import { Ending, of as endingOf, plain } from "./Ending.ts"
 import { layer as layerOutput, Output } from "./Output.ts"
 import * as Parity from "./parity.ts"
@@ -28,7 +29,8 @@ const sealog = Command.make("sealog").pipe(
     Parity.command,
     Read.tail,
     Read.show,
-    Backup.command
+    Backup.command,
+    Doctor.command
   ])
 )
 

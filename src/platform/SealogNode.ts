@@ -146,7 +146,12 @@ export const layerReader = (
   Ledger.layerReader(options).pipe(
     Layer.provide(
       Layer.unwrap(
-        Effect.map(Path.Path, (path) => layerMirrorReadOnly(Layout.of(path, options).mirror))
+        Effect.gen(function* () {
+          const layout = Layout.of(yield* Path.Path, options)
+          // Before SQLite makes its notes beside the mirror: what it is must be known.
+          yield* HomeModule.readIdentity(layout)
+          return layerMirrorReadOnly(layout.mirror)
+        })
       )
     ),
     Layer.provide(layerPlatform)

@@ -180,9 +180,12 @@ const openWriter = (options: Options, Connection: ConnectionClass) =>
 const openReader = (options: ReadOnlyOptions, Connection: ConnectionClass) =>
   opening(options, () => {
     refuseUnfit(options.filename)
-    const url = pathToFileURL(options.filename)
-    if (options.immutable === true) url.searchParams.set("immutable", "1")
-    return connect(Connection, options, url, true, ["PRAGMA query_only=ON"])
+    const path = Path.resolve(options.filename)
+    const url = pathToFileURL(path)
+    url.searchParams.set("immutable", "1")
+    // A path wherever it will do: Deno takes a URL for a path unless all permissions are granted.
+    const location = options.immutable === true ? url : path
+    return connect(Connection, options, location, true, ["PRAGMA query_only=ON"])
   })
 
 const opening = (options: Options, open: () => NodeConnection) =>

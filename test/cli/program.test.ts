@@ -13,7 +13,16 @@ describe("sealog", () => {
         { concurrency: 2 }
       )
       assert.deepInclude(help, { code: 0, stderr: "" })
-      for (const command of ["append", "verify", "replay", "parity", "tail", "show", "backup"]) {
+      for (const command of [
+        "append",
+        "verify",
+        "replay",
+        "parity",
+        "tail",
+        "show",
+        "backup",
+        "doctor"
+      ]) {
         assert.match(help.stdout, new RegExp(`\\n  ${command} `))
       }
       assert.deepInclude(none, { code: 2, stdout: "" })
