@@ -16,18 +16,21 @@ import * as Timestamp from "./Timestamp.ts"
 // A string without escapes; raw control characters are no JSON.
 const S = '[^"\\\\\\u0000-\\u001f]*'
 
+// A hash; anything else is told by the slow way.
+const H = "[0-9a-f]{64}"
+
 const head = new RegExp(
   `\\{"id":"(${S})","schema_version":([1-9]),"observed_at":"(${S})","recorded_at":"(${S})",` +
     `"source":\\{"type":"([a-z_]+)"(?:,"(model|name)":"(${S})")?\\},"event_type":"(${S})",` +
     `"trace_id":(null|"${S}"),"session_id":(null|"${S}"),` +
-    `"domain_tags":\\[("${S}"(?:,"${S}")*)?\\],"payload":`,
+    `"domain_tags":\\[("${S}"(?:,"${S}"){0,999})?\\],"payload":`,
   "y"
 )
 
 const tail = new RegExp(
-  `,"payload_hash":"(${S})","prev_event_hash":(null|"${S}"),"event_hash":"(${S})"` +
-    `(?:,"parent_id":"(${S})")?(?:,"keys":\\{("${S}":"${S}"(?:,"${S}":"${S}")*)\\})?` +
-    `,"prev_line_hash":"(${S})"(?:,"batch":\\[(0|[1-9]\\d{0,8}),([1-9]\\d{0,8})\\])?` +
+  `,"payload_hash":"(${H})","prev_event_hash":(null|"${H}"),"event_hash":"(${H})"` +
+    `(?:,"parent_id":"(${S})")?(?:,"keys":\\{("${S}":"${S}"(?:,"${S}":"${S}"){0,999})\\})?` +
+    `,"prev_line_hash":"(${H})"(?:,"batch":\\[(0|[1-9]\\d{0,8}),([1-9]\\d{0,8})\\])?` +
     `,"crc32c":"[0-9A-F]{8}"\\}$`,
   "y"
 )

@@ -49,6 +49,19 @@ export class Fields {
     return text.includes("\\") ? String(JSON.parse(text)) : text.slice(1, -1)
   }
 
+  /** Segments hold hashes as we write them; the original's reader takes any text. */
+  hash(name: string): string {
+    const text = this.string(name)
+    return this.format === "cortex" || /^[0-9a-f]{64}$/.test(text)
+      ? text
+      : this.bad(name, "64 hex digits", "")
+  }
+
+  hashOrNull(name: string): string | null {
+    const text = this.found.get(name)
+    return text === undefined || text === "null" ? null : this.hash(name)
+  }
+
   stringOrNull(name: string): string | null {
     const text = this.found.get(name)
     return text === undefined || text === "null" ? null : this.string(name)

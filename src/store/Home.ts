@@ -88,10 +88,16 @@ const refuseLink = Effect.fnUntraced(function* (path: string) {
 
 /** A read of `ledger.json`; undefined where there is none. */
 export const readIdentity = Effect.fnUntraced(function* (layout: Layout) {
-  const fs = yield* FileSystem.FileSystem
   const path = layout.ledgerJson
-  if ((yield* refuseLink(path)) === undefined) return undefined
-  const text = yield* Effect.mapError(fs.readFileString(path), journalError("read", path))
+  yield* refuseLink(layout.root)
+  const kind = yield* refuseLink(path)
+  if (kind === undefined) return undefined
+  const hint = "Restore it from a backup of this ledger; the segments were not touched."
+  const text = kind === "File" ? yield* durable.readSmall(path) : undefined
+  if (text === undefined) {
+    const reason = kind === "File" ? "its ledger.json is too long" : "it is no regular file"
+    return yield* new NotALedger({ path, reason, hint })
+  }
   // Another format may have other members, so its name is looked at alone.
   const any = decodeFormat(text)
   if (any._tag === "Some" && any.value.format !== format) {
@@ -100,7 +106,6 @@ export const readIdentity = Effect.fnUntraced(function* (layout: Layout) {
   }
   const identity = decodeIdentity(text)
   if (identity._tag === "Some") return identity.value
-  const hint = "Restore it from a backup of this ledger; the segments were not touched."
   return yield* new NotALedger({ path, reason: "its ledger.json cannot be read", hint })
 })
 
@@ -154,7 +159,11 @@ const checkFile = Effect.fnUntraced(function* (layout: Layout) {
 const inspect = Effect.fnUntraced(function* (layout: Layout) {
   if (layout.format === "cortex") yield* checkFile(layout)
   if (!(yield* isDirectory(layout.root))) return undefined
-  yield* refuseLink(layout.journal)
+  const journal = yield* refuseLink(layout.journal)
+  if (layout.format === "segments" && journal !== undefined && journal !== "Directory") {
+    const hint = "Find out who put it there; restore the segments from a backup."
+    return yield* new NotALedger({ path: layout.journal, reason: "it is no directory", hint })
+  }
   yield* refuseLink(layout.operations)
   const identity = yield* readIdentity(layout)
   if (identity === undefined) yield* checkUnfinished(layout)

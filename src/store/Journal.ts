@@ -10,8 +10,7 @@ import type { Format } from "../core/Row.ts"
 import type { Line } from "../core/Segment.ts"
 import * as Segment from "../core/Segment.ts"
 import * as durable from "./durable.ts"
-import type { JournalError } from "./errors.ts"
-import { journalError, RowDamaged } from "./errors.ts"
+import { JournalError, journalError, RowDamaged } from "./errors.ts"
 import type { Layout } from "./Layout.ts"
 
 /** No more appends until the ledger is opened again; reading goes on. Nothing of this is durable. */
@@ -184,13 +183,30 @@ export const makeReader = Effect.fnUntraced(function* (
       })
     )
 
+  const looked = new Set<number>()
+
+  /** Once for each file: a pipe in its place would be waited for, a link above it followed. */
+  const look = Effect.fnUntraced(function* (segment: number, at: string) {
+    if (looked.has(segment)) return
+    if (layout.format === "segments" && (yield* durable.kindAt(layout.journal)) !== "Directory") {
+      const cause = new Error("it is no directory")
+      const hint = "it is no directory, or a symbolic link; restore the segments from a backup"
+      const code = "ENOTDIR"
+      return yield* new JournalError({ operation: "read", path: layout.journal, code, cause, hint })
+    }
+    yield* durable.existing(at)
+    looked.add(segment)
+  })
+
   const read: JournalReader["read"] = (place) => {
     const at = pathOf(place.segment)
     return Effect.scoped(
       Effect.flatMap(provided(durable.open(at, "r")), (file) =>
         durable.readRange(file, place.offset, place.length)
       )
-    ).pipe(Effect.mapError(journalError("read", at)))
+    ).pipe(Effect.mapError(journalError("read", at)), (reading) =>
+      Effect.andThen(provided(look(place.segment, at)), reading)
+    )
   }
 
   return {

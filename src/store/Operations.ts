@@ -97,6 +97,7 @@ const copyRange = Effect.fnUntraced(function* (
   const fs = yield* FileSystem.FileSystem
   const paths = yield* Path.Path
   const temporary = `${to}.tmp`
+  yield* durable.refuseOther(temporary)
   yield* Effect.gen(function* () {
     const source = yield* durable.open(from, "r")
     const target = yield* durable.open(temporary, "w")
@@ -179,8 +180,9 @@ const keep = Effect.fnUntraced(function* (plan: Plan, cut: Cut, source: string, 
     if (there.sha256 === cut.sha256) return yield* durable.syncDirectory(paths.dirname(kept))
   }
   const found = yield* digest(source, cut.offset, cut.bytes)
-  if (found.sha256 !== cut.sha256) {
-    const sides = { expected: `SHA-256 ${cut.sha256}`, actual: found.sha256 }
+  if (found.sha256 !== cut.sha256 || found.bytes !== cut.bytes) {
+    const expected = `${cut.bytes} bytes, SHA-256 ${cut.sha256}`
+    const sides = { expected, actual: `${found.bytes} bytes, ${found.sha256}` }
     return yield* new OperationUnfinished({ operation: plan.id, path: source, ...sides })
   }
   yield* copyRange(source, cut.offset, cut.bytes, kept)
@@ -203,7 +205,6 @@ const truncate = Effect.fnUntraced(function* (plan: Plan, cut: Cut, source: stri
 
 /** The plan of a folder that has one and no outcome. */
 const unfinished = Effect.fnUntraced(function* (layout: Layout, name: string) {
-  const fs = yield* FileSystem.FileSystem
   const paths = yield* Path.Path
   const folder = paths.join(layout.operations, name)
   const refuse = (path: string, expected: string, actual: string) =>
@@ -221,7 +222,7 @@ const unfinished = Effect.fnUntraced(function* (layout: Layout, name: string) {
     yield* durable.syncDirectory(folder)
     return undefined
   }
-  const text = yield* Effect.mapError(fs.readFileString(path), journalError("read", path))
+  const text = yield* durable.readSmall(path)
   const plan = Schema.decodeUnknownOption(Schema.fromJsonString(Plan))(text)
   if (plan._tag === "None") return yield* refuse(path, "a plan of this version", "something else")
   return { folder, plan: plan.value }

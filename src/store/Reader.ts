@@ -118,7 +118,12 @@ export const makeRows = (
         ? yield* Effect.mapError(Mirror.at(sql, ref), mirrorError("find a row"))
         : (yield* Effect.mapError(Mirror.findByIds(sql, [ref]), mirrorError("find a row"))).get(ref)
     if (row !== undefined) return row
-    if (typeof ref === "number" && ref > 0 && ref <= (yield* head).seq) {
+    if (
+      typeof ref === "number" &&
+      Number.isSafeInteger(ref) &&
+      ref > 0 &&
+      ref <= (yield* head).seq
+    ) {
       yield* checkGaps([], ref - 1, ref)
     }
     return yield* new EventNotFound({ ref })

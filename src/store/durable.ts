@@ -95,11 +95,47 @@ const syncNameIn = (parent: string) =>
     () => Effect.void
   )
 
+/**
+ * Fails with `JournalError` unless nothing is at the path, or a regular file that an earlier try
+ * left: opening a pipe to write waits for whoever reads it, which cannot be interrupted.
+ */
+export const refuseOther = Effect.fnUntraced(function* (
+  path: string
+): Effect.fn.Return<void, JournalError, FileSystem.FileSystem> {
+  const kind = yield* kindAt(path)
+  if (kind === undefined || kind === "File") return
+  const isLink = kind === "SymbolicLink"
+  const code = isLink ? "ELOOP" : "EEXIST"
+  const what = isLink ? "it is a symbolic link" : "it is no regular file"
+  const hint = `${what}; find out who put it there, and move it away`
+  return yield* new JournalError({
+    operation: "write",
+    path,
+    code,
+    cause: new Error(`it is a ${kind}`),
+    hint
+  })
+})
+
+/** The longest file that is read as a whole; `ledger.json` and plans are far shorter. */
+export const wholeFileBytesMax = 64 * 1024
+
+/** The text of a small regular file; undefined where it is longer than any that is ours. */
+export const readSmall = Effect.fnUntraced(
+  function* (path: string) {
+    const file = yield* open(path, "r")
+    const bytes = yield* readRange(file, 0, wholeFileBytesMax + 1)
+    return bytes.byteLength > wholeFileBytesMax ? undefined : new TextDecoder().decode(bytes)
+  },
+  (effect, path) => effect.pipe(Effect.scoped, Effect.mapError(journalError("read", path)))
+)
+
 /** Write a whole new file: bytes, fsync, rename into place, fsync of its directory. */
 export const writeFile = Effect.fnUntraced(function* (path: string, bytes: Uint8Array) {
   const fs = yield* FileSystem.FileSystem
   const paths = yield* Path.Path
   const temporary = `${path}.tmp`
+  yield* refuseOther(temporary)
   yield* Effect.scoped(
     Effect.gen(function* () {
       const file = yield* open(temporary, "w")

@@ -1,0 +1,223 @@
+/**
+ * What an event holds is told to nobody but those who ask for the event: no error, cause, stack or
+ * span repeats a payload, a key, a session, a trace, a tag or a source. Every tag that the README
+ * lists is provoked over drafts that are full of words which nobody else says.
+ */
+import * as fs from "node:fs"
+import * as path from "node:path"
+import { fileURLToPath } from "node:url"
+import { assert, describe, it } from "@effect/vitest"
+import { Effect, Exit, Layer, Scope, Stream, Tracer } from "effect"
+import { FilePair } from "../../src/index.ts"
+import * as SealogNode from "../../src/platform/SealogNode.ts"
+import * as SqliteClient from "../../src/platform/SqliteClient.ts"
+import { Ledger } from "../../src/store/Ledger.ts"
+import * as TestLedger from "../../src/testing/TestLedger.ts"
+import * as faults from "../store/faults.ts"
+import { meddle, using } from "../store/ledgerFixtures.ts"
+import { failureOf, heard, recorder, said, secret } from "./canary.ts"
+import { tagOf } from "./ways.ts"
+
+const readme = fileURLToPath(new URL("../../README.md", import.meta.url))
+
+/** The tags that the README lists under Errors. */
+const listed = (): ReadonlyArray<string> => {
+  const [, section = ""] = fs.readFileSync(readme, "utf8").split("\n## Errors\n")
+  const [table = ""] = section.split("\n## ")
+  return [...table.matchAll(/^\| ((?:`\w+`(?:, )?)+) \|/gm)].flatMap(([, cell = ""]) =>
+    [...cell.matchAll(/`(\w+)`/g)].map(([, tag = ""]) => tag)
+  )
+}
+
+type Opened = Ledger["Service"]
+
+/** An open ledger with one secret row, and where it lies. */
+type Provoke = (ledger: Opened, directory: string) => Effect.Effect<unknown, unknown, Scope.Scope>
+
+const mirrorOf = (directory: string) => path.join(directory, "mirror.sqlite")
+
+const segmentOf = (directory: string) => path.join(directory, "segments/0000000000000001.jsonl")
+
+const failing = `CREATE TRIGGER fail BEFORE INSERT ON events
+  BEGIN SELECT RAISE(ABORT, 'on demand'); END`
+
+/** Makes every COMMIT after an insert into the index fail, in the database itself. */
+const commitFails = [
+  "CREATE TABLE owed (seq INTEGER REFERENCES sealog_index(seq) DEFERRABLE INITIALLY DEFERRED)",
+  "CREATE TRIGGER owe AFTER INSERT ON sealog_index BEGIN INSERT INTO owed VALUES (-1); END"
+]
+
+/** Change one byte of a file behind the first place where a text stands. */
+const damage = (file: string, needle: string): void => {
+  const bytes = fs.readFileSync(file)
+  const at = bytes.indexOf(needle)
+  assert.isAbove(at, 0, `${needle} in ${file}`)
+  bytes[at] = (bytes[at] ?? 0) ^ 1
+  fs.writeFileSync(file, bytes)
+}
+
+/** What fails in an open ledger of one row. */
+const inOpen: { readonly [tag: string]: Provoke } = {
+  DraftInvalid: (ledger) => ledger.append(secret("b", { observedAt: "yesterday" })),
+  PayloadTooLarge: (ledger) => ledger.append(secret("b", { payload: "CANARYlong".repeat(2_000) })),
+  PolicyRefused: (ledger) => ledger.append(secret("b", { source: { type: "user" } })),
+  IdConflict: (ledger) => ledger.append(secret("a", { payload: "CANARYother" })),
+  UnknownParent: (ledger) =>
+    ledger.append(secret("b", { parentId: "evt_01JZZZZZZZZZZZZZZZZZZZZZZZ" })),
+  MirrorError: (ledger, directory) => {
+    meddle(mirrorOf(directory), failing)
+    return ledger.append(secret("b"))
+  },
+  MirrorBehind: (ledger, directory) => {
+    meddle(mirrorOf(directory), ...commitFails)
+    return ledger.append(secret("b"))
+  },
+  JournalFinal: (ledger, directory) => {
+    fs.appendFileSync(segmentOf(directory), "CANARYforeign")
+    return ledger.append(secret("b"))
+  },
+  EventNotFound: (ledger) => ledger.get("evt_01JZZZZZZZZZZZZZZZZZZZZZZZ"),
+  PositionUnknown: (ledger) =>
+    Stream.runDrain(ledger.events({ after: { seq: 1, leafHash: "0".repeat(64) } })),
+  RowDamaged: (ledger, directory) => {
+    damage(segmentOf(directory), "ANARYpayload")
+    return ledger.get(1)
+  },
+  RowDiffers: (ledger, directory) => {
+    meddle(mirrorOf(directory), `UPDATE events SET payload_json = '"CANARYinSql"'`)
+    return ledger.replay
+  },
+  StoreBusy: (_, directory) => using({ directory }, () => Effect.void)
+}
+
+/** What opening says to a directory that was closed with one secret row, and then changed. */
+const onOpening: { readonly [tag: string]: (directory: string) => void } = {
+  NotALedger: (directory) => fs.writeFileSync(path.join(directory, "ledger.json"), "CANARY"),
+  FormatUnknown: (directory) =>
+    fs.writeFileSync(path.join(directory, "ledger.json"), '{"format":"sealog/2","x":"CANARY"}'),
+  LockError: (directory) => fs.writeFileSync(path.join(directory, "guard"), "CANARY"),
+  LedgerDamaged: (directory) => {
+    fs.rmSync(mirrorOf(directory))
+    damage(segmentOf(directory), "ANARYpayload")
+  },
+  LedgerDiverged: (directory) => damage(segmentOf(directory), "ANARYpayload"),
+  OperationUnfinished: (directory) => {
+    const folder = path.join(directory, "operations", "op_1")
+    fs.mkdirSync(folder, { recursive: true })
+    fs.writeFileSync(path.join(folder, "plan.json"), '{"reason":"CANARY"}')
+  }
+}
+
+const withDisk = (fault: faults.Fault) =>
+  Effect.gen(function* () {
+    const directory = path.join(yield* TestLedger.directory, "ledger")
+    const disk = yield* faults.make
+    return yield* faults.using({ directory, disk }, (ledger) => {
+      disk.fail(fault)
+      return failureOf(ledger.append(secret("b")))
+    })
+  })
+
+/** What fails elsewhere. */
+const others: { readonly [tag: string]: Effect.Effect<unknown, unknown, Scope.Scope> } = {
+  JournalError: withDisk({ operation: "write", path: ".jsonl", code: "ENOSPC", bytes: 40 }),
+  OutcomeUnknown: withDisk({ operation: "sync", path: ".jsonl" }),
+  LedgerClosed: Effect.gen(function* () {
+    const directory = path.join(yield* TestLedger.directory, "ledger")
+    const scope = yield* Scope.make()
+    const layer = Layer.fresh(TestLedger.layer({ directory }))
+    const services = yield* Scope.provide(Layer.build(layer), scope)
+    const ledger = yield* Effect.provide(Ledger, services)
+    yield* Scope.close(scope, Exit.void)
+    return yield* failureOf(ledger.append(secret("b")))
+  }),
+  ChainBroken: Effect.gen(function* () {
+    const parent = yield* TestLedger.directory
+    const file = path.join(parent, "log.jsonl")
+    const type = "cortex.event.system_note.v1"
+    yield* using({ file }, (ledger) =>
+      ledger.appendAll([secret("a", { type }), secret("b", { type }), secret("c", { type })])
+    )
+    const lines = fs.readFileSync(file, "utf8").split("\n")
+    fs.writeFileSync(file, lines.filter((_, nth) => nth !== 1).join("\n"))
+    const sql = SqliteClient.layer({ filename: path.join(parent, "other.sqlite") })
+    return yield* failureOf(
+      Effect.provide(FilePair.replay(file), Layer.merge(sql, SealogNode.layerPlatform))
+    )
+  })
+}
+
+/** Run with every span recorded; the error, and what all spans said. */
+const recorded = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
+  Effect.gen(function* () {
+    const { spans, text, tracer } = recorder()
+    const error = yield* Effect.provideService(effect, Tracer.Tracer, tracer)
+    return { error, spans: spans.map(({ name }) => name), text: text() }
+  })
+
+const checkSilent = (tag: string, told: { readonly error: unknown; readonly text: string }) => {
+  assert.strictEqual(tagOf(told.error), tag, said(told.error).slice(0, 500))
+  assert.deepStrictEqual(heard(said(told.error)), [], "the error tells")
+  assert.deepStrictEqual(heard(told.text), [], "a span tells")
+}
+
+describe("No error repeats what an event holds", () => {
+  it.effect("and whoever repeats it would be heard", () =>
+    Effect.gen(function* () {
+      const cause = Object.assign(new Error("outer"), { cause: { deep: [{ text: "CANARYdeep" }] } })
+      assert.deepStrictEqual(heard(said(cause)), ["CANARYdeep"])
+      assert.deepStrictEqual(heard(said(new Error("CANARYmessage"))), ["CANARYmessage"])
+      const told = yield* recorded(
+        Effect.fail(new Error("CANARYcause")).pipe(
+          Effect.withSpan("CANARYname", { attributes: { at: { CANARYkey: "CANARYvalue" } } }),
+          Effect.flip
+        )
+      )
+      const words = ["CANARYcause", "CANARYkey", "CANARYname", "CANARYvalue"]
+      assert.deepStrictEqual(heard(told.text), words)
+    })
+  )
+
+  it("and every tag that the README lists is provoked here", () => {
+    const provoked = [inOpen, onOpening, others].flatMap((some) => Object.keys(some))
+    assert.isAtLeast(listed().length, 20)
+    assert.sameMembers([...listed()], provoked)
+  })
+
+  for (const [tag, provoke] of Object.entries(inOpen)) {
+    it.effect(`${tag}, in an open ledger`, () =>
+      Effect.gen(function* () {
+        const directory = path.join(yield* TestLedger.directory, "ledger")
+        const told = yield* recorded(
+          using({ directory, lineBytesMax: 10_000 }, (ledger) =>
+            Effect.andThen(
+              ledger.append(secret("a")),
+              Effect.suspend(() => failureOf(provoke(ledger, directory)))
+            )
+          )
+        )
+        checkSilent(tag, told)
+        assert.include(told.spans, "Ledger.append")
+      })
+    )
+  }
+
+  for (const [tag, change] of Object.entries(onOpening)) {
+    it.effect(`${tag}, on opening`, () =>
+      Effect.gen(function* () {
+        const directory = path.join(yield* TestLedger.directory, "ledger")
+        yield* using({ directory }, (ledger) => ledger.append(secret("a")))
+        change(directory)
+        checkSilent(tag, yield* recorded(failureOf(using({ directory }, () => Effect.void))))
+      })
+    )
+  }
+
+  for (const [tag, provoke] of Object.entries(others)) {
+    it.effect(tag, () =>
+      Effect.gen(function* () {
+        checkSilent(tag, yield* recorded(provoke))
+      })
+    )
+  }
+})

@@ -1,0 +1,127 @@
+/**
+ * No text of SQL is ever made out of a value: every call that hands one over is listed here and
+ * judged, so that a new one is looked at before it is believed.
+ */
+import * as fs from "node:fs"
+import * as path from "node:path"
+import { fileURLToPath } from "node:url"
+import { assert, describe, it } from "@effect/vitest"
+
+const source = fileURLToPath(new URL("../../src/", import.meta.url))
+
+const codeOf = (file: string): string =>
+  fs
+    .readFileSync(file, "utf8")
+    .replace(/\/\*[\s\S]*?\*\//g, "")
+    .replace(/(^|\s)\/\/.*$/gm, "$1")
+
+/** The text from an opening parenthesis to the one that closes it, spaces made one. */
+const upToClosing = (code: string, open: number): string => {
+  let depth = 0
+  for (let at = open; at < code.length; at++) {
+    if (code[at] === "(") depth++
+    else if (code[at] === ")" && --depth === 0) return code.slice(open + 1, at)
+  }
+  return code.slice(open)
+}
+
+const spaced = (text: string): string => text.replace(/\s+/g, " ").trim()
+
+/** One text in quotes: nothing can be put into it. */
+const isConstant = /^"[^"\\]*"$/
+
+/** Every call that hands over a text as SQL, but for constants, as `file: call(argument, …)`. */
+const calls = (folders: ReadonlyArray<string>): ReadonlyArray<string> =>
+  folders.flatMap((folder) =>
+    fs
+      .readdirSync(path.join(source, folder), { recursive: true, encoding: "utf8" })
+      .filter((name) => name.endsWith(".ts"))
+      .toSorted()
+      .flatMap((name) => {
+        const code = codeOf(path.join(source, folder, name))
+        const found = code.matchAll(/\b(unsafe|literal|prepare|exec|onDialect)(?:<[^()]*?>)?\(/g)
+        return [...found].flatMap((match) => {
+          const argument = spaced(upToClosing(code, match.index + match[0].length - 1))
+          return isConstant.test(argument) ? [] : [`${folder}/${name}: ${match[1]}(${argument})`]
+        })
+      })
+  )
+
+/**
+ * Each of them, judged. What stands in braces is a constant of this code, a literal of its type, or
+ * a number that is checked or made here; none is, or holds, a value of a draft or of a row.
+ */
+const judged: ReadonlyArray<readonly [call: RegExp, why: string]> = [
+  [/^store\/FilePair\.ts: unsafe\(scratchTable\)$/, "constant of the module"],
+  [/^store\/FilePair\.ts: unsafe\(`PRAGMA query_only\$\{value\}`\)$/, '"", "=OFF" or a Number()'],
+  [/^store\/Group\.ts: unsafe\(`PRAGMA query_only = \$\{on \? "ON" : "OFF"\}`\)$/, "two constants"],
+  [/^store\/Ledger\.ts: unsafe\(`PRAGMA wal_checkpoint\(\$\{mode\}\)`\)$/, "one of two literals"],
+  [/^store\/Mirror\.ts: unsafe\((?:events|index|keys)Table\)$/, "constant of the module"],
+  [/^store\/Replay\.ts: literal\(table\)$/, "one of two literals, IndexTable"],
+  [/^store\/statements\.ts: unsafe\(text, params\)$/, "texts of `remembered`, values bound"],
+  [/^platform\/OsLock\.ts: prepare\(sql\)$/, "constants of the module"],
+  [/^platform\/SqliteClient\.ts: prepare\(sql\)$/, "pragmas of the module, see below"],
+  [/^platform\/sqliteConnection\.ts: prepare\(sql(?:: string)?\)$/, "what a client was given"],
+  // Regular expressions.
+  [/^(?:store|platform|cli|core)\/\S+: exec\((?:text|body|fileName|code)\)$/, "no SQL"]
+]
+
+/** Texts that begin as SQL does and have something put into them, outside a client's template. */
+const templates = (folders: ReadonlyArray<string>): ReadonlyArray<string> =>
+  folders.flatMap((folder) =>
+    fs
+      .readdirSync(path.join(source, folder), { recursive: true, encoding: "utf8" })
+      .filter((name) => name.endsWith(".ts"))
+      .toSorted()
+      .flatMap((name) =>
+        [...codeOf(path.join(source, folder, name)).matchAll(sqlTemplate)].map(
+          ([text]) => `${folder}/${name}: ${spaced(text)}`
+        )
+      )
+  )
+
+const verbs =
+  "SELECT|INSERT|UPDATE|DELETE|CREATE|DROP|ALTER|PRAGMA|SAVEPOINT|RELEASE|ATTACH|BEGIN|VACUUM"
+
+const sqlTemplate = new RegExp(`(?<![\\w>])\`\\s*(?:${verbs})\\b[^\`]*\\$\\{[^\`]*\``, "g")
+
+const judgedTemplates: ReadonlyArray<string> = [
+  // "", "=OFF" or a Number(); two constants; one of two literals.
+  "store/FilePair.ts: `PRAGMA query_only${value}`",
+  'store/Group.ts: `PRAGMA query_only = ${on ? "ON" : "OFF"}`',
+  "store/Ledger.ts: `PRAGMA wal_checkpoint(${mode})`",
+  // `all` and `ids` are placeholders, made from a count.
+  'store/Mirror.ts: `SELECT name, value, seq FROM sealog_keys WHERE ${all || "1 = 0"}`',
+  "store/Mirror.ts: `SELECT * FROM sealog_index WHERE event_id IN (${ids})`",
+  "store/Mirror.ts: `SELECT * FROM events WHERE id IN (${ids})`",
+  // Table and columns are constants of Mirror.
+  'store/statements.ts: `INSERT INTO ${table} (${columns.join(", ")}) VALUES ${values.join(", ")}`',
+  // Effect's own savepoint names; numbers of the options.
+  "platform/SqliteClient.ts: `RELEASE SAVEPOINT ${name}`",
+  "platform/SqliteClient.ts: `PRAGMA wal_autocheckpoint=${options.autocheckpointPages ?? 0}`",
+  "platform/SqliteClient.ts: `PRAGMA busy_timeout=${options.busyMillis ?? 0}`"
+]
+
+describe("SQL text", () => {
+  const folders = ["store", "platform", "cli", "core"]
+
+  it("is handed over nowhere but where it was judged", () => {
+    const all = calls(folders)
+    assert.isAtLeast(all.length, 10)
+    assert.deepStrictEqual(
+      all.filter((call) => !judged.some(([known]) => known.test(call))),
+      [],
+      "these calls are new: judge them, then list them"
+    )
+    for (const [known, why] of judged) {
+      assert.isTrue(
+        all.some((call) => known.test(call)),
+        `${known} (${why}) is gone`
+      )
+    }
+  })
+
+  it("has nothing put into it but constants and placeholders", () => {
+    assert.sameMembers([...templates(folders)], [...judgedTemplates])
+  })
+})
