@@ -1,6 +1,7 @@
 /**
  * Short histories, cut at every operation they consist of: the machine dies before and during each,
  * or the operation fails, with and without having been done. Afterwards the power goes, once more.
+ * Each runtime takes half of the ways, by turns; with EXHAUSTIVE=1 it takes all of them.
  */
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
@@ -111,14 +112,14 @@ describe("a crash at every operation", () => {
       `loses nothing: ${name}`,
       () =>
         Effect.gen(function* () {
+          const turn = "deno" in process.versions ? 1 : 0
+          let nth = 0
           for (const operation of yield* operationsOf(history)) {
             for (const way of waysOf(operation)) {
+              if (nth++ % 2 !== turn && process.env["EXHAUSTIVE"] === undefined) continue
               const faults = [...history.faults, way]
-              yield* check(operation.nth, {
-                ...history,
-                faults,
-                steps: [...history.steps, powerCut]
-              })
+              const steps = [...history.steps, powerCut]
+              yield* check(operation.nth, { ...history, faults, steps })
             }
           }
         }),
