@@ -223,7 +223,7 @@ export class Verifier {
       head: this.head,
       checks: Object.fromEntries(checks),
       remarks: this.remarks,
-      notProven: notProven(checks)
+      notProven: notProven(checks, this.options.format)
     }
     return this.failureCount === 0
       ? new Intact(common)

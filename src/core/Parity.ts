@@ -184,7 +184,7 @@ export class Tally {
     this.counts.mismatched++
     if (this.mismatched.length < this.listMax) {
       const { id, eventHash: jsonlEventHash } = event
-      this.mismatched.push({ id, jsonlEventHash, sqliteEventHash: row.event_hash })
+      this.mismatched.push({ id, jsonlEventHash, sqliteEventHash: String(row.event_hash) })
     }
   }
 
@@ -192,7 +192,7 @@ export class Tally {
   mirrorOnly(id: string): void {
     this.mirror++
     this.counts.missingInJsonl++
-    if (this.missingInJsonl.length < this.listMax) this.missingInJsonl.push(id)
+    if (this.missingInJsonl.length < this.listMax) this.missingInJsonl.push(String(id))
   }
 
   report(): ParityReport {

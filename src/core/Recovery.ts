@@ -89,9 +89,16 @@ export class TailScan {
 
   /** Take the next line; the event of a sound row. */
   push(line: Line): Event | undefined {
+    const before = this.last
     this.last = line
     if (this.trouble !== undefined) {
       this.afterTrouble(this.trouble, line)
+      return undefined
+    }
+    if (this.lineIncomplete && before?.path !== line.path) {
+      // A row may lack its LF where the journal ends, and nowhere else.
+      const reason = "a segment behind a row without its LF"
+      this.trouble = { line, seq: this.running.seq + 1, reason, torn: false, follows: true }
       return undefined
     }
     if (this.format === "cortex" && !line.nul && !line.tooLong && Chain.isBlank(line.bytes)) {
@@ -158,6 +165,10 @@ export class TailScan {
     const event = row.success.event
     const head = Chain.extend(this.running, event, this.hashes)
     if (Result.isFailure(head)) return unsound(head.failure.message, true)
+    const version = event.schemaVersion
+    if (this.format === "segments" && version !== 1 && version !== 2) {
+      return unsound(`schema version ${version}, which no row of a segment has`, true)
+    }
     const [index, size] = event.batch ?? [0, 1]
     const { next, size: of } = this.pending ?? { next: 0, size }
     if (this.format === "segments" && (index !== next || size !== of)) {

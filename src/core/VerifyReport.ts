@@ -83,15 +83,18 @@ export type VerifyReport = Intact | Damaged
 
 /** What someone without keys could still have changed unnoticed, given what was checked. */
 export const notProven = (
-  checks: ReadonlyMap<Level, "Passed" | "Failed" | "Skipped">
+  checks: ReadonlyMap<Level, "Passed" | "Failed" | "Skipped">,
+  format: "segments" | "cortex" = "segments"
 ): ReadonlyArray<string> => {
   const passed = (level: Level) => checks.get(level) === "Passed"
   const said = [
     "that no rows were cut off the end: keep the head, or a checkpoint, somewhere else",
     "who wrote the rows: whoever owns the disk can write an unsigned history anew"
   ]
-  if (!passed("lines")) {
-    said.push("id, times, source, type, trace, session and tags of rows without a line hash")
+  const uncovered = "id, schema version, times, source, type, trace, session, tags, parent and keys"
+  if (!passed("lines")) said.push(`${uncovered} of rows without a line hash`)
+  else if (format === "cortex" && !passed("index")) {
+    said.push(`${uncovered} of the newest row, unless it has a checksum`)
   }
   if (!passed("parity")) {
     said.push("that no id is used twice, and that the mirror holds the same rows")

@@ -117,9 +117,12 @@ const makeReading = Effect.fnUntraced(function* (
       Replay.parity(sql, journal, hashes, "sealog_index", head.seq)
     ).pipe(Effect.withSpan("Ledger.parity")),
     backup: (directory) =>
-      Effect.flatMap(settled, ({ head, place }) =>
-        Backup.make(journal, head, place, directory)
-      ).pipe(Effect.provideContext(files))
+      Effect.gen(function* () {
+        const { head, place } = yield* settled
+        // What the index says of the newest row decides how much is copied.
+        if (place !== undefined) yield* rows.line(yield* rows.find(head.seq))
+        return yield* Backup.make(journal, head, place, directory)
+      }).pipe(Effect.catchTag("EventNotFound", Effect.die), Effect.provideContext(files))
   }
   return { reading, rows }
 })

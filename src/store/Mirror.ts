@@ -193,7 +193,8 @@ const indexColumns = [
 
 const indexInsert = Statements.remembered(Statements.insertInto("sealog_index", indexColumns))
 const keysInsert = Statements.remembered(
-  Statements.insertInto("sealog_keys", ["name", "value", "seq"])
+  // Where an index row was lost its keys may be there still.
+  Statements.insertInto("sealog_keys", ["name", "value", "seq"], " ON CONFLICT DO NOTHING")
 )
 
 /** Insert index rows and keys. */
@@ -277,8 +278,9 @@ const settledOf = (row: Newest | undefined): Settled =>
     : {
         head: {
           seq: row.seq,
-          leafHash: row.leaf_hash,
-          id: row.event_id,
+          // SQLite holds in a column whatever someone puts there.
+          leafHash: String(row.leaf_hash),
+          id: String(row.event_id),
           eventHash: row.event_hash
         },
         place: placeOf(row)

@@ -199,6 +199,14 @@ const truncate = Effect.fnUntraced(function* (plan: Plan, cut: Cut, source: stri
       const sides = { expected, actual: `${bytes} bytes` }
       return yield* new OperationUnfinished({ operation: plan.id, path: source, ...sides })
     }
+    if (bytes > cut.offset) {
+      // What was kept is not what lies here where the plan was changed since.
+      const found = yield* digest(source, cut.offset, cut.bytes)
+      if (found.sha256 !== cut.sha256) {
+        const sides = { expected: `SHA-256 ${cut.sha256}`, actual: found.sha256 }
+        return yield* new OperationUnfinished({ operation: plan.id, path: source, ...sides })
+      }
+    }
     yield* Effect.mapError(Effect.andThen(file.truncate(cut.offset), file.sync), failed)
   }).pipe(Effect.scoped, Effect.uninterruptible)
 })

@@ -215,7 +215,11 @@ export const makeRows = (
         ? { leaf_hash: Row.zeroHash }
         : yield* Effect.mapError(Mirror.at(sql, seq), mirrorError("find a position"))
     if (row?.leaf_hash === leafHash) return
-    return yield* new PositionUnknown({ seq, expected: leafHash, actual: row?.leaf_hash ?? null })
+    return yield* new PositionUnknown({
+      seq,
+      expected: leafHash,
+      actual: row === undefined ? null : String(row.leaf_hash)
+    })
   })
 
   /** A row that the index has lost must not be passed over as if it had never been. */

@@ -145,11 +145,23 @@ export const indexed = Effect.fnUntraced(function* (
 
 /** The first id of a batch that stands for two rows, whether in the batch or in the index. */
 const checkIds = Effect.fnUntraced(function* (
+  journal: JournalReader,
   rows: ReadonlyArray<Placed>,
   index: ReadonlyMap<string, Mirror.IndexRow>
 ) {
   const seen = new Map<string, number>()
-  for (const { event } of rows) {
+  for (const { event, place } of rows) {
+    const row = index.get(event.id)
+    if (row !== undefined && !(Number.isSafeInteger(row.seq) && row.seq > 0)) {
+      return yield* new RowDamaged({
+        seq: event.seq,
+        path: journal.pathOf(place.segment),
+        offset: place.offset,
+        leg: "index",
+        expected: `row ${event.seq}`,
+        actual: `row ${row.seq}`
+      })
+    }
     const seq = seen.get(event.id) ?? index.get(event.id)?.seq
     if (seq !== undefined && seq !== event.seq) {
       return yield* new Mirror.IdConflict({ index: 0, id: event.id, seq, differs: ["seq"] })
@@ -180,7 +192,7 @@ export const replayBatch = (
       sql,
       rows.map(({ event }) => event.id)
     )
-    yield* checkIds(rows, index)
+    yield* checkIds(journal, rows, index)
     for (const { event, place } of rows) {
       const row = index.get(event.id)
       if (row === undefined || said(row) === says({ ...place, leafHash: event.leafHash })) continue

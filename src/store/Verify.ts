@@ -181,9 +181,65 @@ const onlyInMirror = Effect.fnUntraced(function* (
   }
   const [keys] = yield* sql<{
     n: number
-  }>`SELECT count(*) AS n FROM sealog_keys WHERE seq <= ${until}`
+  }>`SELECT count(*) AS n FROM sealog_keys k LEFT JOIN sealog_index i ON i.seq = k.seq
+    WHERE i.seq IS NULL OR i.seq <= ${until}`
   const count = keys?.n ?? 0
   if (count > keyCount) verifier.fail("index", undefined, "", reason("key_stray", keyCount, count))
+})
+
+const damageMax = 20
+
+/** Tables and their indexes may say two things where a page was damaged: SQL reads either. */
+const checkPages = Effect.fnUntraced(function* (
+  sql: SqlClient.SqlClient,
+  verifier: Chain.Verifier
+) {
+  const found = yield* sql.onDialectOrElse({
+    sqlite: () =>
+      sql.unsafe<{ integrity_check: string }>(`PRAGMA main.integrity_check(${damageMax})`),
+    orElse: () => Effect.succeed([])
+  })
+  for (const { integrity_check: says } of found) {
+    if (says !== "ok")
+      verifier.fail("index", undefined, "", reason("mirror_damaged", "ok", says), 0)
+  }
+})
+
+const hasNul = (columns: ReadonlyArray<string>): string =>
+  columns.map((column) => `instr(CAST(${column} AS BLOB), x'00') > 0`).join(" OR ")
+
+const withNul: ReadonlyArray<readonly [Level, string]> = [
+  [
+    "parity",
+    `SELECT coalesce(i.seq, 0) AS seq FROM events e LEFT JOIN sealog_index i ON i.event_id = e.id
+     WHERE ${hasNul(Parity.columns.map((column) => `e.${column}`))}`
+  ],
+  [
+    "index",
+    `SELECT seq FROM sealog_index
+     WHERE ${hasNul(["event_id", "event_type", "session_id", "trace_id", "leaf_hash"])}`
+  ],
+  ["index", `SELECT seq FROM sealog_keys WHERE ${hasNul(["name", "value"])}`]
+]
+
+/** No text of a row holds a NUL, and a runtime may read text only up to one (Deno 2.9). */
+const checkNul = Effect.fnUntraced(function* (
+  sql: SqlClient.SqlClient,
+  verifier: Chain.Verifier,
+  until: number
+) {
+  for (const [level, text] of withNul) {
+    const found = yield* sql.onDialectOrElse({
+      sqlite: () => sql.unsafe<{ seq: number }>(text),
+      orElse: () => Effect.succeed([])
+    })
+    for (const { seq } of found) {
+      const isSeq = Number.isSafeInteger(seq)
+      if (isSeq && seq > until) continue
+      const found = reason("mirror_nul", "text without NUL", "a NUL")
+      verifier.fail(level, undefined, "", found, isSeq ? seq : 0)
+    }
+  }
 })
 
 const withoutMirror: ReadonlyArray<Level> = [
@@ -250,6 +306,11 @@ export const journal: (
             const event = verifier.push(line)
             if (event === undefined || compare === undefined) continue
             if (event.seq > (committed ?? 0)) continue
+            if (format === "cortex" && !line.terminated) {
+              // Cortex reads such a row, but the mirror's rows all had their LF.
+              const found = reason("line_unterminated", "LF", "the end of the file")
+              verifier.fail("rows", line, event.id, found)
+            }
             const isFull = compare.take({ event, line: kept(line), segment: file.segment })
             if (isFull) yield* Effect.mapError(compare.flush(), failed)
           }
@@ -261,6 +322,8 @@ export const journal: (
       const until = committed ?? 0
       yield* Effect.mapError(compare.flush(), failed)
       yield* Effect.mapError(onlyInMirror(sql, verifier, until, compare.keyCount()), failed)
+      yield* Effect.mapError(checkNul(sql, verifier, until), failed)
+      yield* Effect.mapError(checkPages(sql, verifier), failed)
       if (verifier.rows < until) {
         verifier.fail("parity", undefined, "", reason("journal_short", until, verifier.rows))
       }

@@ -77,14 +77,14 @@ export const remembered = (
 
 /** `INSERT INTO table (columns) VALUES (…), (…)`. */
 export const insertInto =
-  (table: string, columns: ReadonlyArray<string>): MakeText =>
+  (table: string, columns: ReadonlyArray<string>, onConflict = ""): MakeText =>
   (rows, place) => {
     const values: Array<string> = []
     for (let row = 0; row < rows; row++) {
       const places = columns.map((_, column) => place(row * columns.length + column + 1))
       values.push(`(${places.join(", ")})`)
     }
-    return `INSERT INTO ${table} (${columns.join(", ")}) VALUES ${values.join(", ")}`
+    return `INSERT INTO ${table} (${columns.join(", ")}) VALUES ${values.join(", ")}${onConflict}`
   }
 
 /** `text(list)` with as many placeholders in its list. */
