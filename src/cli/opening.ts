@@ -14,6 +14,11 @@ const said = (action: Action): string => {
       return `row ${action.seq} lacked its line end and was completed`
     case "TailCut":
       return `a torn tail of ${action.bytes} bytes, never acknowledged, was moved to ${action.path}`
+    case "MirrorTakenBack":
+      return (
+        `the mirror was of before the rollback ${action.operationId}, and was taken back by ` +
+        `${action.rows} rows`
+      )
     case "OperationFinished":
       return `the unfinished operation ${action.id} was finished`
   }

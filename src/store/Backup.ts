@@ -22,14 +22,6 @@ export class BackupReport extends Schema.Class<BackupReport>("sealog/BackupRepor
 
 const chunkBytes = 1024 * 1024
 
-const lf = 0x0a
-
-const linesIn = (bytes: Uint8Array): number => {
-  let lines = 0
-  for (let at = bytes.indexOf(lf); at !== -1; at = bytes.indexOf(lf, at + 1)) lines++
-  return lines
-}
-
 const lost = (path: string, offset: number, seq: number, expected: string, actual: string) =>
   new RowDamaged({ seq, path, offset, leg: "journal", expected, actual })
 
@@ -49,7 +41,7 @@ const copyPrefix = Effect.fnUntraced(
         return yield* lost(from, end, 0, `${length} bytes`, `${end} bytes`)
       }
       yield* target.writeAll(part)
-      lines += linesIn(part)
+      lines += durable.linesIn(part)
     }
     yield* target.sync
     return lines

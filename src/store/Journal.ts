@@ -12,6 +12,7 @@ import * as Segment from "../core/Segment.ts"
 import * as durable from "./durable.ts"
 import { JournalError, journalError, RowDamaged } from "./errors.ts"
 import type { Layout } from "./Layout.ts"
+import { eachPart } from "./lines.ts"
 
 /** No more appends until the ledger is opened again; reading goes on. Nothing of this is durable. */
 export class JournalFinal extends Schema.TaggedError<JournalFinal>()("JournalFinal", {
@@ -23,6 +24,7 @@ export class JournalFinal extends Schema.TaggedError<JournalFinal>()("JournalFin
     "sync_failed",
     "cut_failed",
     "read_only",
+    "operation_unfinished",
     "defect"
   ]),
   cause: Schema.Defect(),
@@ -73,12 +75,12 @@ export interface Misplaced {
   readonly actual: string
 }
 
-const chunkBytes = 1024 * 1024
-
 /** Reads one ledger's journal; opens nothing for writing. */
 export interface JournalReader {
   readonly layout: Layout
   readonly format: Format
+  /** A longer line is passed over and reported. */
+  readonly lineBytesMax: number
   /** The files in the order of their rows. A name that is no segment's fails as `RowDamaged`. */
   readonly files: Effect.Effect<ReadonlyArray<JournalFile>, JournalError | RowDamaged>
   /** The files, and whatever else stands in their place. */
@@ -157,31 +159,8 @@ export const makeReader = Effect.fnUntraced(function* (
       : Effect.fail(new RowDamaged({ seq: 0, offset: 0, leg: "journal", ...first }))
   )
 
-  const eachLine: JournalReader["eachLine"] = (file, from, until, each) =>
-    Effect.scoped(
-      Effect.gen(function* () {
-        const failed = journalError("read", file.path)
-        const handle = yield* Effect.mapError(provided(durable.open(file.path, "r")), failed)
-        const splitter = new Segment.LineSplitter(
-          file.path,
-          settings.lineBytesMax,
-          from.offset,
-          from.number
-        )
-        const buffer = new Uint8Array(Math.min(chunkBytes, Math.max(1, until - from.offset)))
-        let at = from.offset
-        while (at < until) {
-          const window = buffer.subarray(0, Math.min(buffer.byteLength, until - at))
-          const read = yield* Effect.mapError(handle.read(window, { position: BigInt(at) }), failed)
-          if (read === 0) break
-          at += read
-          const lines = splitter.push(window.subarray(0, read))
-          if (lines.length > 0) yield* each(lines)
-        }
-        const rest = splitter.end()
-        if (rest !== undefined) yield* each([rest])
-      })
-    )
+  const eachLine: JournalReader["eachLine"] = (file, { number, offset }, until, each) =>
+    provided(eachPart({ path: file.path, offset, number, until }, settings.lineBytesMax, each))
 
   const looked = new Set<number>()
 
@@ -212,6 +191,7 @@ export const makeReader = Effect.fnUntraced(function* (
   return {
     layout,
     format: layout.format,
+    lineBytesMax: settings.lineBytesMax,
     files,
     listing,
     pathOf,

@@ -37,6 +37,8 @@ export interface JournalWriter {
   readonly finish: (reason: JournalFinal["reason"], cause: unknown) => JournalFinal
   /** Why nothing can be written any more, if so. */
   readonly final: () => JournalFinal | undefined
+  /** The first byte behind the last row, and its file's first seq; undefined before any file. */
+  readonly place: () => { readonly segment: number; readonly offset: number } | undefined
 }
 
 /** The end of the journal as the writer left it. */
@@ -62,6 +64,7 @@ const finalHints: { readonly [reason in JournalFinal["reason"]]: string } = {
   unlinked: `Another program removed it: find out which, then verify. ${reopen}`,
   sync_failed: `An fsync failed, so the disk may have lost what it showed. ${reopen}`,
   cut_failed: `A failed write could not be cut back. ${reopen}`,
+  operation_unfinished: "A rollback is under way: open the ledger again, which finishes it.",
   read_only: "It was opened for reading only, as nothing can be written there.",
   defect: `The writer met a defect; please report it. ${reopen}`
 }
@@ -222,5 +225,7 @@ export const makeWriter = Effect.fnUntraced(function* (
     }))
   }, Effect.uninterruptible)
 
-  return { resume, reserve, write, finish, final: () => final } satisfies JournalWriter
+  const place = () => (end === undefined ? undefined : { segment: end.segment, offset: end.bytes })
+
+  return { resume, reserve, write, finish, final: () => final, place } satisfies JournalWriter
 })

@@ -1,7 +1,8 @@
 /**
  * Where a ledger's files lie.
  *
- *   directory/  ledger.json  segments/<first seq, 16 digits>.jsonl  operations/<id>/
+ *   directory/  ledger.json  segments/<first seq, 16 digits>.jsonl
+ *               checkpoints/<number, 16 digits>.json  operations/<id>/  manifest.json
  *               mirror.sqlite (-wal, -shm)  guard
  *
  * In Cortex mode the journal is one file, and everything else lies in `<file>.sealog/` beside it.
@@ -23,7 +24,9 @@ export interface Layout {
   /** The directory of segments, or the one journal file. */
   readonly journal: string
   readonly ledgerJson: string
+  readonly checkpoints: string
   readonly operations: string
+  readonly manifest: string
   readonly mirror: string
   readonly guard: string
 }
@@ -39,7 +42,9 @@ export const of = (path: Path.Path, location: Location): Layout => {
     name,
     journal: cortex ? name : path.join(root, "segments"),
     ledgerJson: path.join(root, "ledger.json"),
+    checkpoints: path.join(root, "checkpoints"),
     operations: path.join(root, "operations"),
+    manifest: path.join(root, "manifest.json"),
     mirror: path.join(root, "mirror.sqlite"),
     guard: path.join(root, "guard")
   }

@@ -11,13 +11,16 @@ import { Clock, Context, Effect, Layer, Path, Stream } from "effect"
 import type { SecureRandom } from "effect/crypto"
 import { SqlClient } from "effect/sql"
 import type { Head } from "../core/Chain.ts"
+import type { Checkpoint } from "../core/Checkpoint.ts"
 import type { Draft } from "../core/Draft.ts"
 import * as Segment from "../core/Segment.ts"
 import * as Hashes from "../core/Hashes.ts"
+import type { Operation, Request } from "../core/Operation.ts"
 import type { VerifyReport } from "../core/VerifyReport.ts"
 import type { ChainBroken } from "../core/Chain.ts"
 import * as Timestamp from "../core/Timestamp.ts"
 import * as Backup from "./Backup.ts"
+import * as Checkpoints from "./Checkpoints.ts"
 import * as durable from "./durable.ts"
 import type { JournalError } from "./errors.ts"
 import { MirrorError, mirrorError, unwritableBecause } from "./errors.ts"
@@ -28,9 +31,11 @@ import * as Journal from "./Journal.ts"
 import * as JournalWriter from "./JournalWriter.ts"
 import type { Location } from "./Layout.ts"
 import * as Layout from "./Layout.ts"
+import * as Maintenance from "./Maintenance.ts"
 import * as Mirror from "./Mirror.ts"
 import * as Opening from "./Opening.ts"
 import type { OpenReport } from "./Opening.ts"
+import * as Operations from "./Operations.ts"
 import * as PolicyGate from "./PolicyGate.ts"
 import type { ReadError } from "./Reader.ts"
 import { makeRows, Reader } from "./Reader.ts"
@@ -58,6 +63,16 @@ export class Ledger extends Context.Service<
       drafts: ReadonlyArray<Draft>,
       options?: AppendOptions
     ) => Effect.Effect<ReadonlyArray<Receipt>, AppendError>
+    /** State the head, durable when it answers; `reason` is kept. */
+    readonly checkpoint: (reason: string) => Effect.Effect<Checkpoint, Maintenance.CheckpointError>
+    /**
+     * Go back to a checkpoint of this ledger, given as it was answered or by its number. What is cut
+     * is kept and can be read. When this answers, the ledger is there and stays there in a crash.
+     */
+    readonly rollback: (
+      to: Checkpoint | number,
+      request: Request
+    ) => Effect.Effect<Operation, Maintenance.OperationError>
     /** Bring the mirror up to the journal, row by row; asks no policy. May be run again. */
     readonly replay: Effect.Effect<
       Replay.ReplayReport,
@@ -103,15 +118,19 @@ const makeReading = Effect.fnUntraced(function* (
   hashes: Hashes.Hashes
 ) {
   const files = yield* Effect.context<Files>()
-  const rows = makeRows(journal, sql, hashes)
+  const rows = yield* makeRows(journal, sql, hashes)
   const settled = Effect.mapError(Mirror.settled(sql), mirrorError("read its head"))
   const reading: Reader["Service"] = {
     head: rows.head,
     get: Effect.fn("Ledger.get")((ref: string | number) =>
-      Effect.flatMap(rows.find(ref), rows.event)
+      Effect.map(rows.get(ref), ({ event }) => event)
     ),
-    line: (ref) => Effect.flatMap(rows.find(ref), rows.line),
+    line: (ref) => Effect.map(rows.get(ref), ({ bytes }) => bytes),
     events: (query) => rows.events(query).pipe(Stream.withSpan("Ledger.events")),
+    checkpoints: Effect.map(Checkpoints.list(journal.layout, hashes), (found) =>
+      found.flatMap((one) => (one._tag === "Sound" ? [one.checkpoint] : []))
+    ).pipe(Effect.withSpan("Ledger.checkpoints"), Effect.provideContext(files)),
+    operations: Effect.provideContext(Operations.all(journal.layout, hashes), files),
     verify: (options) => Verify.journal(journal, hashes, { ...options, sql }),
     parity: Effect.flatMap(settled, ({ head }) =>
       Replay.parity(sql, journal, hashes, "sealog_index", head.seq)
@@ -120,7 +139,7 @@ const makeReading = Effect.fnUntraced(function* (
       Effect.gen(function* () {
         const { head, place } = yield* settled
         // What the index says of the newest row decides how much is copied.
-        if (place !== undefined) yield* rows.line(yield* rows.find(head.seq))
+        if (place !== undefined) yield* rows.get(head.seq)
         return yield* Backup.make(journal, head, place, directory)
       }).pipe(Effect.catchTag("EventNotFound", Effect.die), Effect.provideContext(files))
   }
@@ -162,7 +181,7 @@ const makeReplay = (
       Replay.beginning,
       until,
       Effect.fnUntraced(function* (rows: ReadonlyArray<Replay.Placed>) {
-        const inserted = yield* writer.between(Replay.replayBatch(sql, journal, rows))
+        const inserted = yield* writer.between(Replay.replayBatch(sql, journal, hashes, rows))
         replayed += inserted
         skippedExisting += rows.length - inserted
       })
@@ -182,7 +201,7 @@ const open = Effect.fnUntraced(function* (settings: Settings) {
   const segmentBytesMax = settings.segmentBytesMax ?? segmentBytesMaxDefault
   const journal = yield* Journal.makeReader(home.layout, { lineBytesMax })
   yield* Mirror.migrate
-  const { head, last, actions } = yield* Opening.recover(
+  const { head, last, tree, actions } = yield* Opening.recover(
     journal,
     sql,
     hashes,
@@ -199,6 +218,8 @@ const open = Effect.fnUntraced(function* (settings: Settings) {
     policy,
     hashes,
     head,
+    tree,
+    takeStock: (until) => Opening.takeStock(sql, journal, hashes, until.seq),
     catchUp: (until) => Opening.catchUpOpen(sql, journal, hashes, until.seq),
     afterGroup: (written) =>
       written >= checkpointRows
@@ -223,8 +244,10 @@ const open = Effect.fnUntraced(function* (settings: Settings) {
     if (receipt === undefined) return yield* Effect.die(new Error("an append without an answer"))
     return receipt
   })
+  const maintenance = yield* Maintenance.make({ journal, journalWriter, writer, sql, hashes })
   return Ledger.of({
     ...reading,
+    ...maintenance,
     opened,
     append,
     appendAll: (drafts, options = {}) => appendAll(drafts, options),
@@ -255,6 +278,8 @@ const openReadOnly = Effect.fnUntraced(function* (settings: Settings, reason: st
     opened: { _tag: "ReadOnly", head, reason },
     append: () => refused,
     appendAll: () => refused,
+    checkpoint: () => refused,
+    rollback: () => refused,
     replay: Effect.fail(
       new MirrorError({
         operation: "replay",

@@ -5,6 +5,7 @@
  *   sealog_index   one row per row of the journal: seq, id, parent's seq, type, session, trace,
  *                  segment (its first seq; 0 in Cortex mode), byte_offset, byte_length, leaf_hash
  *   sealog_keys    (name, value, seq): what an application queries by
+ *   sealog_state   (name, seq, value): what is known up to a row; `tree` is the Merkle frontier
  *
  * Every statement takes part in the caller's transaction if one is open. Only bound parameters
  * reach SQL. Table and column names are on disk: they change by migration alone.
@@ -92,15 +93,33 @@ const keysTable = `CREATE TABLE sealog_keys (
     PRIMARY KEY (name, value, seq)
 ) WITHOUT ROWID`
 
+// Where rows have no parents it costs nothing.
+const parentIndex = `CREATE INDEX sealog_index_parent ON sealog_index (parent_seq)
+    WHERE parent_seq IS NOT NULL`
+
+const stateTable = `CREATE TABLE sealog_state (
+    name TEXT PRIMARY KEY,
+    seq INTEGER NOT NULL,
+    value TEXT NOT NULL
+)`
+
 const createEvents = Effect.flatMap(SqlClient.SqlClient, (sql) => sql.unsafe(eventsTable))
 
 const createIndex = Effect.flatMap(SqlClient.SqlClient, (sql) =>
   Effect.andThen(sql.unsafe(indexTable), sql.unsafe(keysTable))
 )
 
+const createState = Effect.flatMap(SqlClient.SqlClient, (sql) =>
+  Effect.andThen(sql.unsafe(parentIndex), sql.unsafe(stateTable))
+)
+
 /** Bring a mirror's tables up to this version. */
 export const migrate: Effect.Effect<void, MirrorError, SqlClient.SqlClient> = Migrator.make({})({
-  loader: Migrator.fromRecord({ "0001_events": createEvents, "0002_index": createIndex }),
+  loader: Migrator.fromRecord({
+    "0001_events": createEvents,
+    "0002_index": createIndex,
+    "0003_state": createState
+  }),
   table: "sealog_migrations"
 }).pipe(
   Effect.mapError(

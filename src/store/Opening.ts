@@ -2,27 +2,36 @@
  * Opening: from what is on disk to a ledger whose legs agree, or a refusal with a name.
  *
  *   1. finish every operation that was begun
- *   2. the mirror's newest row must lie in the journal where the index says, else `diverged`
+ *   2. the mirror's newest row must lie in the journal where the index says, else `diverged`; one
+ *      that a rollback has cut is taken back first
  *   3. scan what follows it (`Recovery.TailScan`): a torn last group is cut into its operation's
- *      folder, damage is refused
+ *      folder, damage is refused; the newest sound checkpoint must be met on the way
  *   4. the last whole group is written again in place and fsynced, its last LF completed
  *   5. the mirror catches up
  *
- * Nothing at or below the mirror's newest row, or before the last segment, is ever cut.
+ * Nothing at or below the mirror's newest row or that checkpoint, or before the last segment, is
+ * ever cut. No step reads what lies before, but for a mirror that is behind or not there.
  */
 import type { FileSystem, Path } from "effect"
-import { Effect } from "effect"
+import { Effect, Result } from "effect"
 import type { SecureRandom } from "effect/crypto"
 import type { SqlClient } from "effect/sql"
 import type { Head } from "../core/Chain.ts"
+import type { Checkpoint } from "../core/Checkpoint.ts"
+import type { Position } from "../core/Event.ts"
 import type * as Hashes from "../core/Hashes.ts"
+import type * as Merkle from "../core/Merkle.ts"
 import * as Recovery from "../core/Recovery.ts"
 import * as durable from "./durable.ts"
 import * as Anchor from "./Anchor.ts"
+import * as Checkpoints from "./Checkpoints.ts"
+import * as CutHistory from "./CutHistory.ts"
 import type { JournalError } from "./errors.ts"
 import { journalError, MirrorError, mirrorError, RowDamaged } from "./errors.ts"
 import type { JournalFile, JournalReader } from "./Journal.ts"
 import * as Mirror from "./Mirror.ts"
+import * as MirrorCut from "./MirrorCut.ts"
+import * as MirrorTree from "./MirrorTree.ts"
 import * as Operations from "./Operations.ts"
 import { diverged, damagedAt, LedgerDamaged, LedgerDiverged, refusals } from "./Refusal.ts"
 import * as Replay from "./Replay.ts"
@@ -36,6 +45,8 @@ export type Action =
   | { readonly _tag: "TailCut"; readonly bytes: number; readonly path: string }
   | { readonly _tag: "MirrorRemade"; readonly rows: number }
   | { readonly _tag: "OperationFinished"; readonly id: string }
+  /** The mirror was one of before a rollback, and was taken back to where that went. */
+  | { readonly _tag: "MirrorTakenBack"; readonly rows: number; readonly operationId: string }
 
 /** How a ledger opened. */
 export type OpenReport =
@@ -47,6 +58,8 @@ export type OpenReport =
 export interface Opened {
   readonly head: Head
   readonly last: JournalFile | undefined
+  /** Over the rows up to the head, where the mirror holds it. */
+  readonly tree: Merkle.Tree | undefined
   readonly actions: ReadonlyArray<Action>
 }
 
@@ -73,14 +86,53 @@ const checkNames = Effect.fnUntraced(function* (
   }
 })
 
+/** Rows up to the newest sound checkpoint were acknowledged: all of them must be there. */
+const checkPassed = Effect.fnUntraced(function* (
+  journal: JournalReader,
+  from: Head,
+  to: Head,
+  checkpoint: Checkpoint | undefined,
+  passed: string | undefined
+) {
+  if (checkpoint === undefined || checkpoint.head.seq <= from.seq) return
+  const { head, number } = checkpoint
+  if (to.seq < head.seq) {
+    const reason = `the journal ends before checkpoint ${number}`
+    return yield* diverged(journal, to.seq, reason, `${head.seq} rows`, `${to.seq} rows`)
+  }
+  if (passed === head.leafHash) return
+  const reason = `checkpoint ${number} is of another history`
+  return yield* diverged(journal, head.seq, reason, `leaf hash ${head.leafHash}`, `${passed}`)
+})
+
+/** A checkpoint at or before the mirror's newest row: the index must have met it. */
+const checkBehind = Effect.fnUntraced(function* (
+  sql: SqlClient.SqlClient,
+  journal: JournalReader,
+  settled: Head,
+  checkpoint: Checkpoint | undefined
+) {
+  if (checkpoint === undefined || checkpoint.head.seq > settled.seq) return
+  const { head, number } = checkpoint
+  if (head.seq === 0) return
+  const row = yield* Effect.mapError(Mirror.at(sql, head.seq), mirrorError("find a checkpoint"))
+  // A row that the index has lost is told, and found again, before the next append.
+  if (row === undefined || row.leaf_hash === head.leafHash) return
+  const reason = `checkpoint ${number} is of another history`
+  const expected = `leaf hash ${head.leafHash}`
+  return yield* diverged(journal, head.seq, reason, expected, String(row.leaf_hash))
+})
+
 const scan = Effect.fnUntraced(function* (
   journal: JournalReader,
   files: ReadonlyArray<JournalFile>,
   from: Replay.From,
+  checkpoint: Checkpoint | undefined,
   hashes: Hashes.Hashes
 ) {
   const tail = new Recovery.TailScan(from.head, journal.format, hashes)
   const firstSeqOf = new Map<number, number>()
+  let passed: string | undefined
   for (const [nth, file] of files.entries()) {
     if (file.segment < from.segment) continue
     if (file.bytes === 0 && nth < files.length - 1) {
@@ -93,7 +145,9 @@ const scan = Effect.fnUntraced(function* (
       Effect.sync(() => {
         for (const line of lines) {
           const event = tail.push(line)
-          if (event !== undefined && line.offset === 0) firstSeqOf.set(file.segment, event.seq)
+          if (event === undefined) continue
+          if (line.offset === 0) firstSeqOf.set(file.segment, event.seq)
+          if (event.seq === checkpoint?.head.seq) passed = event.leafHash
         }
       })
     )
@@ -101,6 +155,7 @@ const scan = Effect.fnUntraced(function* (
   const plan = tail.plan()
   const lastPath = files.at(-1)?.path
   if (plan._tag === "Damage") return yield* damagedAt(journal, plan)
+  yield* checkPassed(journal, from.head, plan.head, checkpoint, passed)
   if (plan.cut !== undefined && plan.cut.path !== lastPath) {
     const { path, offset } = plan.cut
     const reason = "an incomplete group stands before the last segment"
@@ -164,7 +219,7 @@ export const catchUp = Effect.fnUntraced(function* (
   until: number
 ) {
   yield* Replay.walk(journal, hashes, from, until, (rows) =>
-    Replay.replayBatch(sql, journal, rows).pipe(
+    Replay.replayBatch(sql, journal, hashes, rows).pipe(
       Effect.catchTag("IdConflict", (error) => Effect.fail(usedAgain(journal, rows, error)))
     )
   )
@@ -179,20 +234,22 @@ export const catchUpOpen = Effect.fnUntraced(function* (
 ) {
   const { head, place } = yield* Effect.mapError(Mirror.settled(sql), mirrorError("read its head"))
   const from = place === undefined ? Replay.beginning : Replay.behind(head, place)
-  yield* catchUp(sql, journal, hashes, from, until).pipe(
-    Effect.catch((error) =>
-      error instanceof MirrorError
-        ? Effect.fail(error)
-        : Effect.fail(
-            new MirrorError({
-              operation: "catch up with the journal",
-              cause: error,
-              hint: "Nothing was written; close the ledger and verify it."
-            })
-          )
-    )
-  )
+  yield* unusable(catchUp(sql, journal, hashes, from, until))
 })
+
+/** In the middle of writing every refusal means that the mirror is not usable. */
+const unusable = <A, R>(
+  catching: Effect.Effect<A, Replay.WalkError | Mirror.RowDiffers | MirrorError, R>
+): Effect.Effect<A, MirrorError, R> =>
+  Effect.mapError(catching, (error) =>
+    error instanceof MirrorError
+      ? error
+      : new MirrorError({
+          operation: "catch up with the journal",
+          cause: error,
+          hint: "Nothing was written; close the ledger and verify it."
+        })
+  )
 
 /** Every way in which opening refuses or fails. */
 export type OpenError =
@@ -220,17 +277,57 @@ const takeIn = Effect.fnUntraced(function* (
   )
 })
 
-/** How many of the journal's rows the mirror lacks at or below its newest; more rows diverge. */
-const countMissing = Effect.fnUntraced(function* (
+/**
+ * Count the mirror's rows, and take in those that the journal has and it lacks below its newest. Reads
+ * a page of an index of each table: it is not done by opening, but before anything is appended.
+ */
+export const takeStock = Effect.fnUntraced(function* (
   sql: SqlClient.SqlClient,
   journal: JournalReader,
+  hashes: Hashes.Hashes,
   seq: number
 ) {
-  const { events, indexed } = yield* Effect.mapError(Mirror.counts(sql), mirrorError("be counted"))
-  if (events <= seq && indexed <= seq) return seq - Math.min(events, indexed)
-  const reason = "the mirror holds rows that are not in the journal"
-  const found = `${events} events, ${indexed} index rows`
-  return yield* diverged(journal, seq, reason, `${seq} rows`, found)
+  const failed = mirrorError("be counted")
+  const before = yield* Effect.mapError(Mirror.counts(sql), failed)
+  if (before.events === seq && before.indexed === seq) return
+  if (before.events < seq || before.indexed < seq) {
+    yield* unusable(catchUp(sql, journal, hashes, Replay.beginning, seq))
+  }
+  const after = yield* Effect.mapError(Mirror.counts(sql), failed)
+  if (after.events === seq && after.indexed === seq) return
+  return yield* new MirrorError({
+    operation: "hold what the journal holds",
+    cause: new Error(`${seq} rows, but ${after.events} events and ${after.indexed} index rows`),
+    hint: "Nothing was written. Verify the ledger; what is not in its journal must be explained."
+  })
+})
+
+/** The place from which opening looks on; a mirror that a rollback left behind is taken back. */
+const anchor = Effect.fnUntraced(function* (
+  sql: SqlClient.SqlClient,
+  journal: JournalReader,
+  files: ReadonlyArray<JournalFile>,
+  hashes: Hashes.Hashes,
+  actions: Array<Action>
+) {
+  const settled = yield* Effect.mapError(Mirror.settled(sql), mirrorError("read its head"))
+  const found = yield* Effect.result(Anchor.find(sql, journal, settled, files, hashes))
+  if (Result.isSuccess(found)) return { from: found.success, settled: settled.head }
+  const refusal = found.failure
+  if (refusal._tag !== "LedgerDiverged") return yield* Effect.fail(refusal)
+  const where = { layout: journal.layout, hashes, lineBytesMax: journal.lineBytesMax }
+  const isHeld = ({ leafHash, seq }: Position) =>
+    Effect.map(
+      Effect.mapError(Mirror.at(sql, seq), mirrorError("find a position")),
+      (row) => row?.leaf_hash === leafHash
+    )
+  const cut = yield* CutHistory.find(where, settled.head, isHeld)
+  if (cut === undefined) return yield* refusal
+  yield* MirrorCut.cut(sql, cut.to.seq, undefined)
+  const rows = settled.head.seq - cut.to.seq
+  actions.push({ _tag: "MirrorTakenBack", rows, operationId: cut.operationId })
+  const again = yield* Effect.mapError(Mirror.settled(sql), mirrorError("read its head"))
+  return { from: yield* Anchor.find(sql, journal, again, files, hashes), settled: again.head }
 })
 
 /**
@@ -252,15 +349,18 @@ export const recover: (
   hashes: Hashes.Hashes,
   isNew = false
 ) {
+  const { layout } = journal
   const actions: Array<Action> = []
-  const settled = yield* Effect.mapError(Mirror.settled(sql), mirrorError("read its head"))
-  const floor = Anchor.floorOf(yield* listed(journal), settled)
-  for (const id of yield* Operations.finishAll(journal.layout, floor)) {
+  const before = yield* Effect.mapError(Mirror.settled(sql), mirrorError("read its head"))
+  const floor = Anchor.floorOf(yield* listed(journal), before)
+  for (const id of yield* Operations.finishAll(layout, { floor, sql, hashes })) {
     actions.push({ _tag: "OperationFinished", id })
   }
   const files = yield* listed(journal)
-  const from = yield* Anchor.find(sql, journal, settled, files, hashes)
-  const plan = yield* scan(journal, files, from, hashes)
+  const checkpoint = yield* Checkpoints.newestSound(layout, hashes)
+  const { from, settled } = yield* anchor(sql, journal, files, hashes, actions)
+  yield* checkBehind(sql, journal, settled, checkpoint)
+  const plan = yield* scan(journal, files, from, checkpoint, hashes)
   if (plan.cut !== undefined) {
     if (isNew && plan.head.seq === 0) {
       const reason = "it does not begin with a row, and was no ledger before"
@@ -268,7 +368,7 @@ export const recover: (
     }
     // What a power cut could still change, no plan can name.
     yield* rewrite(plan.cut, false)
-    const path = yield* Operations.cutTail(journal.layout, plan.cut, "a torn last group")
+    const path = yield* Operations.cutTail(layout, plan.cut, "a torn last group", hashes)
     actions.push({ _tag: "TailCut", bytes: plan.cut.length, path })
   }
   if (plan.rewrite !== undefined) yield* rewrite(plan.rewrite, plan.lineIncomplete)
@@ -278,14 +378,9 @@ export const recover: (
     yield* takeIn(sql, journal, hashes, from, plan.head.seq)
     actions.push({ _tag: from.head.seq === 0 ? "MirrorRemade" : "CaughtUp", rows })
   }
-  const missing = yield* countMissing(sql, journal, plan.head.seq)
-  if (missing > 0) {
-    yield* takeIn(sql, journal, hashes, Replay.beginning, plan.head.seq)
-    actions.push({ _tag: "CaughtUp", rows: missing })
-    yield* countMissing(sql, journal, plan.head.seq)
-  }
+  const tree = yield* Effect.mapError(MirrorTree.stored(sql), mirrorError("read its tree"))
   const last = (yield* listed(journal)).at(-1)
-  return { head: plan.head, last, actions }
+  return { head: plan.head, last, tree: tree?.size === plan.head.seq ? tree : undefined, actions }
 })
 
 /** The files of the journal; a foreign one among them is damage. */

@@ -1,138 +1,43 @@
 /**
- * Operations: what cuts bytes from a journal, redo only, each in a folder of its own.
+ * Operations: what was ever done to a ledger besides appending, each in a folder of its own.
  *
- *   operations/<id>/plan.json      what will be cut: file, offset, bytes, SHA-256; placed by rename
- *   operations/<id>/<name>.cut     the bytes that were cut
- *   operations/<id>/outcome.json   what came of it; without one the operation is finished at open
- *
- * Once the plan is durable the operation is only ever finished, never undone: copy what will be cut
- * unless the planned bytes are there already, truncate and fsync, say the outcome. Each step may be
- * run again. A folder without plan.json did nothing.
+ * Once its plan is durable an operation is only ever finished, never undone, by the next open if need
+ * be: the mirror first, so that it is never ahead of the journal, then the files, then the outcome.
+ * A folder without a plan did nothing. An import is not finished but closed: its rows stay, and
+ * running it again goes on. What an operation refused before it planned leaves an outcome alone.
  */
-import { Clock, Effect, FileSystem, Path, Schema } from "effect"
+import { Clock, Effect, FileSystem, Path } from "effect"
+import type { SqlClient } from "effect/sql"
 import { SecureRandom } from "effect/crypto"
+import type { Position } from "../core/Event.ts"
+import type * as Hashes from "../core/Hashes.ts"
+import type { Cut, Kind, Outcome, Plan } from "../core/Operation.ts"
+import * as Op from "../core/Operation.ts"
 import type { Range } from "../core/Recovery.ts"
-import { sha256Incremental } from "../core/Hashes.ts"
 import * as Segment from "../core/Segment.ts"
 import * as Timestamp from "../core/Timestamp.ts"
+import { carryOutFiles, cutPath, digest, keptPlaces, OperationUnfinished } from "./carryOut.ts"
+import * as Checkpoints from "./Checkpoints.ts"
 import * as durable from "./durable.ts"
-import type { JournalError } from "./errors.ts"
+import type { JournalError, MirrorError } from "./errors.ts"
 import { journalError } from "./errors.ts"
 import type { Layout } from "./Layout.ts"
+import * as MirrorCut from "./MirrorCut.ts"
 
-/** One range that an operation cuts. `file` is relative to the ledger's journal. */
-export const Cut = Schema.Struct({
-  file: Schema.String,
-  offset: Schema.Natural,
-  bytes: Schema.Natural,
-  sha256: Schema.String
-})
-export type Cut = typeof Cut.Type
+export { OperationUnfinished } from "./carryOut.ts"
 
-/** `plan.json`. */
-export const Plan = Schema.Struct({
-  id: Schema.String,
-  kind: Schema.Literal("recovery"),
-  at: Schema.String,
-  reason: Schema.String,
-  cut: Schema.Array(Cut)
-})
-export type Plan = typeof Plan.Type
-
-/** The last file of a journal, and the first byte of it that may be cut. */
+/** The last file of a journal, and the first byte of it that opening may cut by itself. */
 export interface Floor {
   readonly path: string
   readonly offset: number
 }
 
-/** A plan that can be neither finished nor undone: what it meant to cut is not there. */
-export class OperationUnfinished extends Schema.TaggedError<OperationUnfinished>()(
-  "OperationUnfinished",
-  {
-    operation: Schema.String,
-    path: Schema.String,
-    expected: Schema.String,
-    actual: Schema.String
-  }
-) {
-  override get message(): string {
-    return (
-      `the operation ${this.operation} was begun and cannot be finished: at ${this.path} expected ` +
-      `${this.expected}, found ${this.actual}. Nothing more was changed. Find out who wrote to the ` +
-      `ledger; moved out of operations, its folder is not looked at any more.`
-    )
-  }
-}
-
-const chunkBytes = 1024 * 1024
-
-/** SHA-256 of a range of a file, hex, and how many bytes there were. */
-const digest = Effect.fnUntraced(
-  function* (path: string, offset: number, length: number) {
-    const file = yield* durable.open(path, "r")
-    const hash = sha256Incremental()
-    let done = 0
-    while (done < length) {
-      const part = yield* durable.readRange(
-        file,
-        offset + done,
-        Math.min(chunkBytes, length - done)
-      )
-      if (part.byteLength === 0) break
-      hash.update(part)
-      done += part.byteLength
-    }
-    return { bytes: done, sha256: hash.hex() }
-  },
-  (effect, path) => effect.pipe(Effect.scoped, Effect.mapError(journalError("read", path)))
-)
-
-/** Copy a range into a new file, durable when this returns. */
-const copyRange = Effect.fnUntraced(function* (
-  from: string,
-  offset: number,
-  length: number,
-  to: string
-) {
-  const fs = yield* FileSystem.FileSystem
-  const paths = yield* Path.Path
-  const temporary = `${to}.tmp`
-  yield* durable.refuseOther(temporary)
-  yield* Effect.gen(function* () {
-    const source = yield* durable.open(from, "r")
-    const target = yield* durable.open(temporary, "w")
-    yield* fs.chmod(temporary, 0o600)
-    for (let done = 0; done < length; done += chunkBytes) {
-      const size = Math.min(chunkBytes, length - done)
-      yield* target.writeAll(yield* durable.readRange(source, offset + done, size))
-    }
-    yield* target.sync
-  }).pipe(
-    Effect.scoped,
-    Effect.andThen(fs.rename(temporary, to)),
-    Effect.uninterruptible,
-    Effect.mapError(journalError("copy", to))
-  )
-  yield* durable.syncDirectory(paths.dirname(to))
-})
-
 const utf8 = new TextEncoder()
 
-const writeJson = (path: string, value: unknown) =>
-  durable.writeFile(path, utf8.encode(`${JSON.stringify(value)}\n`))
+const write = (path: string, text: string) => durable.writeFile(path, utf8.encode(text))
 
-const nameOf = (paths: Path.Path, layout: Layout, path: string): string =>
-  layout.format === "cortex" ? paths.basename(path) : paths.relative(layout.journal, path)
-
-const pathOf = (paths: Path.Path, layout: Layout, file: string): string =>
-  layout.format === "cortex" ? layout.journal : paths.join(layout.journal, file)
-
-/** Plan the cut of a torn tail and carry it out. Returns the folder that holds what was cut. */
-export const cutTail = Effect.fn("Operations.cutTail")(function* (
-  layout: Layout,
-  range: Range,
-  reason: string
-) {
+/** A folder for a new operation; its id. */
+export const begin = Effect.fnUntraced(function* (layout: Layout) {
   const paths = yield* Path.Path
   const random = yield* SecureRandom.SecureRandom
   let id = `op_${yield* random.ulid}`
@@ -140,114 +45,226 @@ export const cutTail = Effect.fn("Operations.cutTail")(function* (
   while ((yield* durable.kindAt(paths.join(layout.operations, id))) !== undefined) {
     id = `op_${yield* random.ulid}`
   }
-  const at = Timestamp.fromMillis(yield* Clock.currentTimeMillis)
-  const { bytes, sha256 } = yield* digest(range.path, range.offset, range.length)
-  const file = nameOf(paths, layout, range.path)
-  const plan: Plan = {
-    id,
-    kind: "recovery",
-    at,
-    reason,
-    cut: [{ file, offset: range.offset, bytes, sha256 }]
-  }
   const folder = paths.join(layout.operations, id)
   yield* durable.makeDirectory(folder)
-  yield* writeJson(paths.join(folder, "plan.json"), plan)
-  yield* carryOut(layout, folder, plan)
+  return { id, folder }
+})
+
+/** Place a plan: from here on it is only ever finished. */
+export const place = Effect.fnUntraced(function* (folder: string, plan: Plan) {
+  const paths = yield* Path.Path
+  yield* write(paths.join(folder, "plan.json"), Op.encodePlan(plan))
+})
+
+/** What an outcome says besides what its plan says. */
+export interface Ending {
+  readonly outcome: Outcome["outcome"]
+  readonly errorClass?: string | undefined
+  readonly message?: string | undefined
+  readonly head?: Position | undefined
+  readonly verified?: ReadonlyArray<string> | undefined
+  readonly resumed?: boolean | undefined
+  readonly counts?: { readonly [name: string]: number } | undefined
+}
+
+type Asked = Pick<Plan, "kind" | "operator" | "reason" | "correlationId">
+
+const outcomeOf = Effect.fnUntraced(function* (asked: Asked, ending: Ending) {
+  const { correlationId, kind, operator, reason } = asked
+  return {
+    kind,
+    at: Timestamp.fromMillis(yield* Clock.currentTimeMillis),
+    operator,
+    reason,
+    correlationId,
+    outcome: ending.outcome,
+    errorClass: ending.errorClass ?? null,
+    message: ending.message ?? null,
+    head: ending.head ?? null,
+    verified: ending.verified ?? [],
+    resumed: ending.resumed ?? false,
+    counts: ending.counts ?? {}
+  } satisfies Outcome
+})
+
+/** Say what came of an operation, durable. */
+export const end = Effect.fnUntraced(function* (folder: string, asked: Asked, ending: Ending) {
+  const paths = yield* Path.Path
+  const outcome = yield* outcomeOf(asked, ending)
+  yield* write(paths.join(folder, "outcome.json"), Op.encodeOutcome(outcome))
+  return outcome
+})
+
+/** Note that a try failed behind its plan; the operation stays unfinished. */
+export const noteFailure = Effect.fnUntraced(function* (
+  folder: string,
+  asked: Asked,
+  ending: Ending
+) {
+  const paths = yield* Path.Path
+  const outcome = yield* outcomeOf(asked, ending)
+  yield* write(paths.join(folder, "failure.json"), Op.encodeOutcome(outcome))
+})
+
+/** A range as a plan names it; its bytes are read. `kept` is its name in the folder. */
+export const cutOf = Effect.fnUntraced(function* (
+  range: Range,
+  kept: string,
+  isRows: boolean
+): Effect.fn.Return<Cut, JournalError, FileSystem.FileSystem | Path.Path> {
+  const paths = yield* Path.Path
+  const { bytes, lines, sha256 } = yield* digest(range.path, range.offset, range.length)
+  const file = paths.basename(range.path)
+  return { file, offset: range.offset, bytes, sha256, rows: isRows ? lines : null, kept }
+})
+
+/** Plan the cut of a torn tail and carry it out. Returns the folder that holds what was cut. */
+export const cutTail = Effect.fn("Operations.cutTail")(function* (
+  layout: Layout,
+  range: Range,
+  reason: string,
+  hashes: Hashes.Hashes
+) {
+  const paths = yield* Path.Path
+  const { folder, id } = yield* begin(layout)
+  const cut = yield* cutOf(range, `${paths.basename(range.path)}.cut`, false)
+  const at = Timestamp.fromMillis(yield* Clock.currentTimeMillis)
+  const plan = Op.makePlan({ ...nothing, id, kind: "recovery", at, reason, cut: [cut] }, hashes)
+  yield* place(folder, plan)
+  yield* carryOutFiles(layout, folder, plan)
+  yield* end(folder, plan, { outcome: "ok", verified: ["kept"] })
   return folder
 })
 
-const carryOut = Effect.fnUntraced(function* (layout: Layout, folder: string, plan: Plan) {
-  const paths = yield* Path.Path
-  for (const cut of plan.cut) {
-    const source = pathOf(paths, layout, cut.file)
-    const kept = paths.join(folder, `${paths.basename(cut.file)}.cut`)
-    yield* keep(plan, cut, source, kept)
-    yield* truncate(plan, cut, source)
-  }
-  yield* writeJson(paths.join(folder, "outcome.json"), {
-    outcome: "ok",
-    error_class: null,
-    at: Timestamp.fromMillis(yield* Clock.currentTimeMillis)
-  })
+/** A plan that does nothing and says nothing but what is added to it. */
+export const nothing = {
+  operator: null,
+  correlationId: null,
+  from: null,
+  root: null,
+  to: null,
+  checkpoint: null,
+  cut: [],
+  move: [],
+  mirrorUntil: null
+} as const
+
+/** A folder of `operations/` and what is in it. */
+export interface Found {
+  readonly id: string
+  readonly folder: string
+  readonly plan: Plan | undefined
+  readonly outcome: Outcome | undefined
+  readonly failure: Outcome | undefined
+  /** Whether there is an `outcome.json`, readable or not. */
+  readonly isEnded: boolean
+  /** Why the folder cannot be read; undefined where it can. */
+  readonly trouble:
+    | { readonly path: string; readonly expected: string; readonly actual: string }
+    | undefined
+}
+
+const textAt = Effect.fnUntraced(function* (path: string) {
+  return (yield* durable.kindAt(path)) === "File" ? yield* durable.readSmall(path) : undefined
 })
 
-const keep = Effect.fnUntraced(function* (plan: Plan, cut: Cut, source: string, kept: string) {
+/** One folder of `operations/`, and what is in it. */
+export const look = Effect.fnUntraced(function* (
+  layout: Layout,
+  id: string,
+  hashes: Hashes.Hashes
+) {
   const paths = yield* Path.Path
-  if ((yield* durable.kindAt(kept)) === "File") {
-    const there = yield* digest(kept, 0, cut.bytes + 1)
-    // Its content was fsynced before it got this name; the name may not have been.
-    if (there.sha256 === cut.sha256) return yield* durable.syncDirectory(paths.dirname(kept))
-  }
-  const found = yield* digest(source, cut.offset, cut.bytes)
-  if (found.sha256 !== cut.sha256 || found.bytes !== cut.bytes) {
-    const expected = `${cut.bytes} bytes, SHA-256 ${cut.sha256}`
-    const sides = { expected, actual: `${found.bytes} bytes, ${found.sha256}` }
-    return yield* new OperationUnfinished({ operation: plan.id, path: source, ...sides })
-  }
-  yield* copyRange(source, cut.offset, cut.bytes, kept)
-})
-
-const truncate = Effect.fnUntraced(function* (plan: Plan, cut: Cut, source: string) {
-  const failed = journalError("truncate", source)
-  yield* Effect.gen(function* () {
-    const file = yield* Effect.mapError(durable.open(source, "r+"), failed)
-    const { size } = yield* Effect.mapError(file.stat, failed)
-    const bytes = Number(size)
-    if (bytes !== cut.offset && bytes !== cut.offset + cut.bytes) {
-      const expected = `${cut.offset} or ${cut.offset + cut.bytes} bytes`
-      const sides = { expected, actual: `${bytes} bytes` }
-      return yield* new OperationUnfinished({ operation: plan.id, path: source, ...sides })
-    }
-    if (bytes > cut.offset) {
-      // What was kept is not what lies here where the plan was changed since.
-      const found = yield* digest(source, cut.offset, cut.bytes)
-      if (found.sha256 !== cut.sha256) {
-        const sides = { expected: `SHA-256 ${cut.sha256}`, actual: found.sha256 }
-        return yield* new OperationUnfinished({ operation: plan.id, path: source, ...sides })
-      }
-    }
-    yield* Effect.mapError(Effect.andThen(file.truncate(cut.offset), file.sync), failed)
-  }).pipe(Effect.scoped, Effect.uninterruptible)
-})
-
-/** The plan of a folder that has one and no outcome. */
-const unfinished = Effect.fnUntraced(function* (layout: Layout, name: string) {
-  const paths = yield* Path.Path
-  const folder = paths.join(layout.operations, name)
-  const refuse = (path: string, expected: string, actual: string) =>
-    new OperationUnfinished({ operation: name, path, expected, actual })
+  const folder = paths.join(layout.operations, id)
+  const found = { id, folder, plan: undefined, outcome: undefined, failure: undefined }
   const kind = yield* durable.kindAt(folder)
-  if (kind === "SymbolicLink") return yield* refuse(folder, "a folder", "a symbolic link")
-  if (kind !== "Directory") return undefined
-  const path = paths.join(folder, "plan.json")
-  const planned = yield* durable.kindAt(path)
-  if (planned === undefined) return undefined
-  if (planned !== "File") return yield* refuse(path, "a regular file", planned)
-  if ((yield* durable.kindAt(paths.join(folder, "outcome.json"))) === "File") {
-    // Whoever wrote it may have been killed before its name was durable. Were it lost after rows
-    // were appended, the plan could not be finished any more.
-    yield* durable.syncDirectory(folder)
-    return undefined
+  if (kind !== "Directory") {
+    const isLink = kind === "SymbolicLink"
+    const sides = { path: folder, expected: "a folder", actual: "a symbolic link" }
+    return { ...found, isEnded: !isLink, trouble: isLink ? sides : undefined } satisfies Found
   }
-  const text = yield* durable.readSmall(path)
-  const plan = Schema.decodeUnknownOption(Schema.fromJsonString(Plan))(text)
-  if (plan._tag === "None") return yield* refuse(path, "a plan of this version", "something else")
-  return { folder, plan: plan.value }
+  const path = paths.join(folder, "plan.json")
+  const outcomeText = yield* textAt(paths.join(folder, "outcome.json"))
+  const isEnded = (yield* durable.kindAt(paths.join(folder, "outcome.json"))) === "File"
+  const outcome = outcomeText === undefined ? undefined : Op.decodeOutcome(outcomeText)
+  const failureText = yield* textAt(paths.join(folder, "failure.json"))
+  const failure = failureText === undefined ? undefined : Op.decodeOutcome(failureText)
+  const planned = yield* durable.kindAt(path)
+  const rest = { ...found, outcome, failure, isEnded }
+  if (planned === undefined) return { ...rest, trouble: undefined } satisfies Found
+  if (planned !== "File") {
+    const trouble = { path, expected: "a regular file", actual: planned }
+    return { ...rest, trouble } satisfies Found
+  }
+  const text = yield* durable.readSmall(path, planBytesMax)
+  const plan = text === undefined ? undefined : Op.decodePlan(text, hashes)
+  const trouble = { path, expected: "a plan of this version", actual: "something else" }
+  return { ...rest, plan, trouble: plan === undefined ? trouble : undefined } satisfies Found
 })
 
-/** Refuses a plan that would cut what opening never cuts by itself. */
+/** Plans name every file that they move: far more than can be in one ledger in use. */
+const planBytesMax = 16 * 1024 * 1024
+
+/** The names in `operations/`, in the order of ids, which is that of time. */
+const names = Effect.fnUntraced(function* (layout: Layout) {
+  const fs = yield* FileSystem.FileSystem
+  if ((yield* durable.kindAt(layout.operations)) !== "Directory") return []
+  const failed = journalError("list", layout.operations)
+  return (yield* Effect.mapError(fs.readDirectory(layout.operations), failed)).toSorted()
+})
+
+/** Every folder of `operations/`, the oldest first. */
+export const list = Effect.fnUntraced(function* (
+  layout: Layout,
+  hashes: Hashes.Hashes
+): Effect.fn.Return<ReadonlyArray<Found>, JournalError, FileSystem.FileSystem | Path.Path> {
+  return yield* Effect.forEach(yield* names(layout), (name) => look(layout, name, hashes))
+})
+
+/** An operation as it is told. */
+export const told = (paths: Path.Path, found: Found): Op.Operation => {
+  const { failure, folder, id, isEnded, outcome, plan, trouble } = found
+  const asked = plan ?? outcome
+  const isFinished = isEnded && (outcome !== undefined || plan !== undefined)
+  const isUnfinished = !isEnded && (plan !== undefined || trouble !== undefined)
+  return new Op.Operation({
+    id,
+    kind: asked?.kind ?? null,
+    at: asked?.at ?? null,
+    operator: asked?.operator ?? null,
+    reason: asked?.reason ?? null,
+    correlationId: asked?.correlationId ?? null,
+    state: isFinished ? "finished" : isUnfinished ? "unfinished" : "abandoned",
+    outcome: outcome?.outcome ?? failure?.outcome ?? null,
+    errorClass: outcome?.errorClass ?? (isFinished ? null : (failure?.errorClass ?? null)),
+    from: plan?.from ?? null,
+    head: outcome?.head ?? null,
+    cut: plan === undefined || !isEnded ? [] : [...keptPlaces(paths, folder, plan)],
+    counts: outcome?.counts ?? {}
+  })
+}
+
+/** Every operation that was ever begun, the oldest first. */
+export const all = Effect.fn("Ledger.operations")(function* (
+  layout: Layout,
+  hashes: Hashes.Hashes
+) {
+  const paths = yield* Path.Path
+  return (yield* list(layout, hashes)).map((found) => told(paths, found))
+})
+
+/** Refuses a plan of a recovery that would cut what opening never cuts by itself. */
 const checkFloor = Effect.fnUntraced(function* (
   layout: Layout,
-  folder: string,
-  plan: Plan,
+  { folder, plan }: Found & { readonly plan: Plan },
   floor: Floor | undefined
 ) {
   const paths = yield* Path.Path
   for (const { file, offset } of plan.cut) {
     const own = layout.format === "cortex" ? paths.basename(layout.journal) : undefined
     const named = own === undefined ? Segment.firstSeq(file) !== undefined : file === own
-    const path = named ? pathOf(paths, layout, file) : undefined
+    const path = named ? cutPath(paths, layout, file) : undefined
+    if (plan.kind !== "recovery" && path !== undefined) continue
     if (path !== undefined && path === floor?.path && offset >= floor.offset) continue
     const expected =
       floor === undefined ? "a journal with rows" : `${floor.path} from byte ${floor.offset} on`
@@ -256,31 +273,103 @@ const checkFloor = Effect.fnUntraced(function* (
   }
 })
 
+/** A rollback's plan stands on its checkpoint: without that one it was made by somebody else. */
+const checkTarget = Effect.fnUntraced(function* (
+  layout: Layout,
+  { folder, plan }: Found & { readonly plan: Plan },
+  hashes: Hashes.Hashes
+) {
+  if (plan.kind !== "rollback") return
+  const number = plan.checkpoint ?? 0
+  const found = number < 1 ? undefined : yield* Checkpoints.read(layout, number, hashes)
+  const seq = found?._tag === "Sound" ? found.checkpoint.head.seq : undefined
+  const leafHash = found?._tag === "Sound" ? found.checkpoint.head.leafHash : undefined
+  if (plan.to !== null && seq === plan.to.seq && leafHash === plan.to.leafHash) return
+  const expected = `checkpoint ${number} at row ${plan.to?.seq}`
+  const actual = seq === undefined ? "no sound one" : `one at row ${seq}`
+  return yield* new OperationUnfinished({ operation: plan.id, path: folder, expected, actual })
+})
+
+/** Carry out a plan from wherever it was left: mirror, files; the outcome is the caller's. */
+export const carryOut = Effect.fnUntraced(function* (
+  layout: Layout,
+  folder: string,
+  plan: Plan,
+  sql: SqlClient.SqlClient
+): Effect.fn.Return<
+  void,
+  JournalError | MirrorError | OperationUnfinished,
+  FileSystem.FileSystem | Path.Path
+> {
+  if (plan.mirrorUntil !== null) {
+    const paths = yield* Path.Path
+    const evidence = plan.kind === "repair" ? paths.join(folder, "mirror.jsonl") : undefined
+    yield* MirrorCut.cut(sql, plan.mirrorUntil, evidence)
+  }
+  yield* carryOutFiles(layout, folder, plan)
+})
+
+const interrupted: ReadonlySet<Kind> = new Set(["import", "rebuild"])
+
+/** An import keeps its rows and a rebuild changes nothing before it commits: both may be asked again. */
+const close = (found: Found & { readonly plan: Plan }) =>
+  end(found.folder, found.plan, {
+    outcome: "recoverable_error",
+    errorClass: "interrupted",
+    message: "the process ended before it was done",
+    resumed: true
+  })
+
+/** Whether a folder has an outcome, whatever else it holds. */
+const isDone = Effect.fnUntraced(function* (layout: Layout, name: string) {
+  const paths = yield* Path.Path
+  const folder = paths.join(layout.operations, name)
+  if ((yield* durable.kindAt(folder)) !== "Directory") return false
+  if ((yield* durable.kindAt(paths.join(folder, "outcome.json"))) !== "File") return false
+  // Whoever wrote it may have been killed before its name was durable. Were it lost after rows were
+  // appended, the plan could not be finished any more.
+  yield* durable.syncDirectory(folder)
+  return true
+})
+
+/** What is known of a ledger before its unfinished operations are. */
+export interface Known {
+  readonly floor: Floor | undefined
+  readonly sql: SqlClient.SqlClient
+  readonly hashes: Hashes.Hashes
+}
+
 /**
  * Finish every operation that has a plan and no outcome; the ids of those that were finished. A
- * plan that cuts anything below `floor` was not made by opening, and is refused.
+ * recovery that cuts anything below the floor was not made by opening, and is refused.
  */
 export const finishAll: (
   layout: Layout,
-  floor: Floor | undefined
+  known: Known
 ) => Effect.Effect<
   ReadonlyArray<string>,
-  JournalError | OperationUnfinished,
+  JournalError | MirrorError | OperationUnfinished,
   FileSystem.FileSystem | Path.Path
-> = Effect.fn("Operations.finishAll")(function* (layout: Layout, floor: Floor | undefined) {
-  const fs = yield* FileSystem.FileSystem
-  if ((yield* durable.kindAt(layout.operations)) !== "Directory") return []
-  const names = yield* Effect.mapError(
-    fs.readDirectory(layout.operations),
-    journalError("list", layout.operations)
-  )
+> = Effect.fn("Operations.finishAll")(function* (layout: Layout, { floor, hashes, sql }: Known) {
   const finished: Array<string> = []
-  for (const name of names.toSorted()) {
-    const found = yield* unfinished(layout, name)
-    if (found === undefined) continue
-    yield* checkFloor(layout, found.folder, found.plan, floor)
-    yield* carryOut(layout, found.folder, found.plan)
-    finished.push(name)
+  for (const name of yield* names(layout)) {
+    if (yield* isDone(layout, name)) continue
+    const found = yield* look(layout, name, hashes)
+    const { folder, id, plan, trouble } = found
+    if (trouble !== undefined) return yield* new OperationUnfinished({ operation: id, ...trouble })
+    if (plan === undefined) continue
+    const planned = { ...found, plan }
+    if (interrupted.has(plan.kind)) {
+      yield* close(planned)
+      finished.push(id)
+      continue
+    }
+    yield* checkFloor(layout, planned, floor)
+    yield* checkTarget(layout, planned, hashes)
+    yield* carryOut(layout, folder, plan, sql)
+    const head = plan.to ?? undefined
+    yield* end(folder, plan, { outcome: "ok", head, verified: ["kept"], resumed: true })
+    finished.push(id)
   }
   return finished
 })

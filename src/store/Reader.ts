@@ -7,7 +7,8 @@
  * hold one page at a time. A position of another history is told apart from a seq that is merely
  * the same number.
  */
-import { Context, Effect, Option, Result, Schema, Stream } from "effect"
+import { Context, Data, Effect, Option, Result, Schema, Stream } from "effect"
+import type { FileSystem, Path } from "effect"
 import type { SqlClient } from "effect/sql"
 import type { Head } from "../core/Chain.ts"
 import type { Position, Event } from "../core/Event.ts"
@@ -25,6 +26,11 @@ import { isPlace } from "./Journal.ts"
 import type { IndexRow, IdConflict } from "./Mirror.ts"
 import * as Mirror from "./Mirror.ts"
 import type { ChainBroken } from "../core/Chain.ts"
+import type { Checkpoint } from "../core/Checkpoint.ts"
+import type { Operation } from "../core/Operation.ts"
+import * as CutHistory from "./CutHistory.ts"
+import type { RolledBack } from "./CutHistory.ts"
+import * as durable from "./durable.ts"
 
 /** No acknowledged row has this id or seq. */
 export class EventNotFound extends Schema.TaggedError<EventNotFound>()("EventNotFound", {
@@ -48,6 +54,11 @@ export class PositionUnknown extends Schema.TaggedError<PositionUnknown>()("Posi
     )
   }
 }
+
+export { RolledBack } from "./CutHistory.ts"
+
+/** What is wrong with a position that reading is to go on from. */
+export type PositionError = PositionUnknown | RolledBack
 
 /** What can go wrong while acknowledged rows are read. */
 export type ReadError = JournalError | MirrorError | RowDamaged
@@ -73,7 +84,11 @@ export class Reader extends Context.Service<
     /** The stored line of one event, byte for byte, without LF. */
     readonly line: (ref: string | number) => Effect.Effect<Uint8Array, EventNotFound | ReadError>
     /** Events in the order of their seq, in constant memory, up to the head at the start. */
-    readonly events: (query?: Query) => Stream.Stream<Event, PositionUnknown | ReadError>
+    readonly events: (query?: Query) => Stream.Stream<Event, PositionError | ReadError>
+    /** Every checkpoint that holds together, in the order of their numbers. */
+    readonly checkpoints: Effect.Effect<ReadonlyArray<Checkpoint>, JournalError>
+    /** What was ever done to the ledger besides appending, the oldest first. */
+    readonly operations: Effect.Effect<ReadonlyArray<Operation>, JournalError>
     /** Check every row, link, checksum and the mirror. Damage is an answer, not an error. */
     readonly verify: (options?: {
       readonly failuresMax?: number | undefined
@@ -85,26 +100,33 @@ export class Reader extends Context.Service<
   }
 >()("sealog/Reader") {}
 
+/** Internal: a row whose index row is there no more. */
+class RowGone extends Data.TaggedError("RowGone")<{ readonly row: IndexRow }> {}
+
 const pageRows = 256
 const pageBytes = 4 * 1024 * 1024
 
 /** The part of the reader that finds rows through the index. */
 export interface Rows {
   readonly head: Effect.Effect<Head, MirrorError>
-  readonly find: (
+  /** A row by its id or seq, and its line. */
+  readonly get: (
     ref: string | number
-  ) => Effect.Effect<IndexRow, EventNotFound | MirrorError | RowDamaged>
-  readonly line: (row: IndexRow) => Effect.Effect<Uint8Array, JournalError | RowDamaged>
-  readonly event: (row: IndexRow) => Effect.Effect<Event, JournalError | RowDamaged>
-  readonly events: (query?: Query) => Stream.Stream<Event, PositionUnknown | ReadError>
+  ) => Effect.Effect<
+    { readonly event: Event; readonly bytes: Uint8Array },
+    EventNotFound | ReadError
+  >
+  readonly event: (row: IndexRow) => Effect.Effect<Event, ReadError>
+  readonly events: (query?: Query) => Stream.Stream<Event, PositionError | ReadError>
 }
 
 /** Rows of `journal` through the index that `sql` sees. */
-export const makeRows = (
+export const makeRows = Effect.fnUntraced(function* (
   journal: JournalReader,
   sql: SqlClient.SqlClient,
   hashes: Hashes.Hashes
-): Rows => {
+): Effect.fn.Return<Rows, never, FileSystem.FileSystem | Path.Path> {
+  const provided = yield* durable.withFiles
   const head = Mirror.settled(sql).pipe(
     Effect.map((settled) => settled.head),
     Effect.mapError(mirrorError("read its head"))
@@ -141,6 +163,9 @@ export const makeRows = (
     )
 
   const damaged = Effect.fnUntraced(function* (row: IndexRow, bytes: Uint8Array) {
+    const now = yield* Effect.mapError(Mirror.at(sql, row.seq), mirrorError("find a row"))
+    // A rollback went behind it since its index row was read: it is gone, not damaged.
+    if (now?.leaf_hash !== row.leaf_hash) return yield* new RowGone({ row })
     const decoded = Row.decode(bytes, row.seq, journal.format, hashes)
     const found = Result.isSuccess(decoded) ? decoded.success.event : undefined
     const leg = found !== undefined && (yield* isInEvents(found)) ? "index" : "journal"
@@ -177,22 +202,33 @@ export const makeRows = (
     return matches(row, again) ? again : yield* damaged(row, again)
   })
 
-  const decode = (row: IndexRow, bytes: Uint8Array): Effect.Effect<Event, RowDamaged> => {
+  const decode = (
+    row: IndexRow,
+    bytes: Uint8Array
+  ): Effect.Effect<Event, RowDamaged | RowGone | MirrorError> => {
     const decoded = Row.decode(bytes, row.seq, journal.format, hashes)
     if (Result.isFailure(decoded)) return damaged(row, bytes)
     const { event } = decoded.success
     return event.id === row.event_id ? Effect.succeed(event) : damaged(row, bytes)
   }
 
-  const event = Effect.fnUntraced(function* (row: IndexRow) {
-    return yield* decode(row, yield* bytesOf(row))
+  const read = Effect.fnUntraced(function* (row: IndexRow) {
+    const bytes = yield* bytesOf(row)
+    return { bytes, event: yield* decode(row, bytes) }
   })
 
-  const line = Effect.fnUntraced(function* (row: IndexRow) {
-    const bytes = yield* bytesOf(row)
-    yield* decode(row, bytes)
-    return bytes
-  })
+  /** For whoever holds the ledger still: a row that is gone while it is read is damage. */
+  const event = (row: IndexRow) =>
+    read(row).pipe(
+      Effect.map(({ event }) => event),
+      Effect.catchTag("RowGone", () => Effect.fail(indexGap(row.seq)))
+    )
+
+  const get = (ref: string | number) =>
+    Effect.flatMap(find(ref), read).pipe(
+      Effect.retry({ times: 1, while: (error) => error._tag === "RowGone" }),
+      Effect.catchTag("RowGone", () => Effect.fail(new EventNotFound({ ref })))
+    )
 
   /** Read neighbouring rows with one read, then look at each as if it had been read alone. */
   const run = Effect.fnUntraced(function* (rows: ReadonlyArray<IndexRow>) {
@@ -203,11 +239,17 @@ export const makeRows = (
       for (const row of part.rows) {
         const start = row.byte_offset - part.place.offset
         const cut = bytes.subarray(start, start + row.byte_length)
-        events.push(matches(row, cut) ? yield* decode(row, cut) : yield* event(row))
+        events.push(matches(row, cut) ? yield* decode(row, cut) : (yield* read(row)).event)
       }
     }
     return events
   })
+
+  const isHeld = ({ leafHash, seq }: Position) =>
+    Effect.map(
+      Effect.mapError(Mirror.at(sql, seq), mirrorError("find a position")),
+      (row) => row?.leaf_hash === leafHash
+    )
 
   const checkPosition = Effect.fnUntraced(function* ({ seq, leafHash }: Position) {
     const row =
@@ -215,6 +257,9 @@ export const makeRows = (
         ? { leaf_hash: Row.zeroHash }
         : yield* Effect.mapError(Mirror.at(sql, seq), mirrorError("find a position"))
     if (row?.leaf_hash === leafHash) return
+    const where = { layout: journal.layout, hashes, lineBytesMax: journal.lineBytesMax }
+    const cut = yield* provided(CutHistory.find(where, { seq, leafHash }, isHeld))
+    if (cut !== undefined) return yield* cut
     return yield* new PositionUnknown({
       seq,
       expected: leafHash,
@@ -228,11 +273,20 @@ export const makeRows = (
     const gap = Array.from({ length: count }, (_, nth) => from + nth + 1).find(
       (seq, nth) => rows[nth]?.seq !== seq
     )
-    if (gap === undefined) return Effect.void
-    const sides = { expected: `an index row of seq ${gap}`, actual: "none" }
-    const path = journal.layout.mirror
-    return Effect.fail(new RowDamaged({ seq: gap, path, offset: 0, leg: "index", ...sides }))
+    return gap === undefined ? Effect.void : Effect.fail(indexGap(gap))
   }
+
+  const indexGap = (seq: number) => {
+    const sides = { expected: `an index row of seq ${seq}`, actual: "none" }
+    const path = journal.layout.mirror
+    return new RowDamaged({ seq, path, offset: 0, leg: "index", ...sides })
+  }
+
+  /** The rollback that a row fell to while it was read. */
+  const rolledBack = Effect.fnUntraced(function* ({ row }: RowGone) {
+    yield* checkPosition({ seq: row.seq, leafHash: row.leaf_hash })
+    return yield* indexGap(row.seq)
+  })
 
   const events: Rows["events"] = (query = {}) =>
     Stream.unwrap(
@@ -252,16 +306,16 @@ export const makeRows = (
             )
             yield* checkGaps(rows, from, until)
             const some = upToBytes(rows)
-            const read = yield* run(some)
+            const events = yield* Effect.catchTag(run(some), "RowGone", rolledBack)
             const last = some.at(-1)?.seq ?? until
-            return [read, last < until ? Option.some(last) : Option.none<number>()] as const
+            return [events, last < until ? Option.some(last) : Option.none<number>()] as const
           })
         )
       })
     )
 
-  return { head, find, line, event, events }
-}
+  return { head, get, event, events }
+})
 
 /** As many rows from the first as `pageBytes` hold, one at least: a page is bounded in memory too. */
 const upToBytes = (rows: ReadonlyArray<IndexRow>): ReadonlyArray<IndexRow> => {

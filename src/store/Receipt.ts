@@ -72,12 +72,12 @@ export type Refusal =
   | DraftInvalid
   | RowDamaged
   | JournalError
+  | MirrorError
 
 /** Why an append answers no receipt. */
 export type AppendError =
   | Refusal
   | PayloadTooLarge
-  | MirrorError
   | JournalFinal
   | LedgerClosed
   | OutcomeUnknown

@@ -20,6 +20,7 @@ import type { JournalError, MirrorError } from "./errors.ts"
 import { mirrorError, RowDamaged } from "./errors.ts"
 import type { JournalReader, Place } from "./Journal.ts"
 import * as Mirror from "./Mirror.ts"
+import * as MirrorTree from "./MirrorTree.ts"
 
 /** What a replay did, and how both legs compare afterwards. */
 export class ReplayReport extends Schema.Class<ReplayReport>("sealog/ReplayReport")({
@@ -27,6 +28,9 @@ export class ReplayReport extends Schema.Class<ReplayReport>("sealog/ReplayRepor
   skippedExisting: Schema.Int,
   parity: Parity.ParityReport
 }) {}
+
+/** Why a walk over the journal ends before its end. */
+export type WalkError = RowDamaged | Chain.ChainBroken | JournalError
 
 /** An event of the journal and where its line lies. */
 export interface Placed {
@@ -185,6 +189,7 @@ const keysOf = ({ event: { keys, seq } }: Placed): ReadonlyArray<Mirror.KeyRow> 
 export const replayBatch = (
   sql: SqlClient.SqlClient,
   journal: JournalReader,
+  hashes: Hashes.Hashes,
   rows: ReadonlyArray<Placed>
 ): Effect.Effect<number, Mirror.RowDiffers | Mirror.IdConflict | RowDamaged | MirrorError> =>
   Effect.gen(function* () {
@@ -213,6 +218,11 @@ export const replayBatch = (
     yield* Mirror.insertIndex(sql, yield* indexed(sql, missing))
     const known = rows.filter(({ event }) => index.has(event.id)).flatMap(keysOf)
     yield* Mirror.insertKeys(sql, yield* Mirror.missingKeys(sql, known))
+    yield* MirrorTree.extend(
+      sql,
+      missing.map(({ event }) => event),
+      hashes
+    )
     return inserted
   }).pipe(
     sql.withTransaction,

@@ -27,6 +27,7 @@ import type { Head } from "../core/Chain.ts"
 import * as Draft from "../core/Draft.ts"
 import * as EventId from "../core/EventId.ts"
 import type * as Hashes from "../core/Hashes.ts"
+import * as Merkle from "../core/Merkle.ts"
 import * as Policy from "../core/Policy.ts"
 import * as Row from "../core/Row.ts"
 import * as Timestamp from "../core/Timestamp.ts"
@@ -37,6 +38,7 @@ import type { Place } from "./Journal.ts"
 import type { JournalWriter } from "./JournalWriter.ts"
 import { JournalFinal, OutcomeUnknown } from "./Journal.ts"
 import * as Mirror from "./Mirror.ts"
+import * as MirrorTree from "./MirrorTree.ts"
 import type { PolicyGate } from "./PolicyGate.ts"
 import type { Rows } from "./Reader.ts"
 import type { AppendError, AppendOptions, Receipt, Refusal } from "./Receipt.ts"
@@ -58,6 +60,10 @@ interface Dependencies {
   readonly hashes: Hashes.Hashes
   readonly settings: WriterSettings
   readonly head: Head
+  /** Over the rows up to the head; undefined where the mirror did not hold it. */
+  readonly tree: Merkle.Tree | undefined
+  /** Counts the mirror's rows, and takes in those that it lacks; run before the first group. */
+  readonly takeStock: (until: Head) => Effect.Effect<void, MirrorError>
   /** Brings the mirror up to the journal's head; run before a group if the mirror is behind. */
   readonly catchUp: (until: Head) => Effect.Effect<void, MirrorError>
   /** Run after the answers of a group; told the rows since it last answered 0. */
@@ -102,7 +108,9 @@ export const make = Effect.fnUntraced(function* (deps: Dependencies) {
   /** Held by a group, and by whatever must run between groups. */
   const turn = Semaphore.makeUnsafe(1)
   let head = deps.head
+  let tree = deps.tree
   let behind = false
+  let counted = false
   let closed = false
   let unchecked = 0
   /** SQL's data version when its rows were counted last. */
@@ -189,9 +197,13 @@ export const make = Effect.fnUntraced(function* (deps: Dependencies) {
     yield* Group.insertPending(sql, group)
     const places = yield* journal.reserve(encoded)
     yield* Mirror.insertIndex(sql, indexRows(group, encoded, places))
+    const leaves = encoded.rows.map(({ leafHash }) => leafHash)
+    const grown = tree === undefined ? undefined : Merkle.appendAll(tree, leaves, hashes)
+    if (grown !== undefined) yield* MirrorTree.store(sql, grown)
     yield* checkOpen(group)
     yield* journal.write(encoded)
     durable = settled
+    tree = grown
     const { seq, leafHash, event } = last
     head = { seq, leafHash, id: event.id, eventHash: event.eventHash }
     return settled
@@ -303,16 +315,21 @@ export const make = Effect.fnUntraced(function* (deps: Dependencies) {
     return waiting.splice(0, count)
   }
 
+  /** Nothing is final, and the mirror is at the head: so it must be before anything is changed. */
+  const ready = Effect.gen(function* () {
+    const final = journal.final()
+    if (final !== undefined) return yield* final
+    if (!counted) yield* deps.takeStock(head)
+    counted = true
+    if (behind) yield* deps.catchUp(head)
+    behind = false
+  })
+
   /** Run a group, unless nothing may be written or the mirror has to catch up first and cannot. */
   const serveReady: (requests: ReadonlyArray<Request>) => Effect.Effect<void> = Effect.fnUntraced(
     function* (requests: ReadonlyArray<Request>) {
-      const final = journal.final()
-      if (final !== undefined) return yield* failAll(requests, final)
-      if (behind) {
-        const caught = yield* Effect.result(deps.catchUp(head))
-        if (Result.isFailure(caught)) return yield* failAll(requests, caught.failure)
-        behind = false
-      }
+      const done = yield* Effect.result(ready)
+      if (Result.isFailure(done)) return yield* failAll(requests, done.failure)
       yield* group(requests, [])
     }
   )
@@ -380,7 +397,38 @@ export const make = Effect.fnUntraced(function* (deps: Dependencies) {
   const between = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
     turn.withPermits(1)(effect)
 
-  return { submit, run, close, between, head: () => head }
+  /** The tree over the rows up to the head. Between two groups only. */
+  const currentTree = Effect.gen(function* () {
+    tree ??= yield* Effect.mapError(MirrorTree.upTo(sql, head.seq, hashes), mirrorError("be read"))
+    if (tree !== undefined) return tree
+    return yield* new MirrorError({
+      operation: "hold what the journal holds",
+      cause: new Error("its index lacks rows"),
+      hint: "Nothing was written. Replay the ledger with `rebuild`."
+    })
+  })
+
+  /** Change the ledger between two groups, its mirror at the head; not to be interrupted. */
+  const exclusively = <A, E, R>(change: Effect.Effect<A, E, R>) =>
+    between(
+      Effect.uninterruptible(
+        Effect.andThen(
+          Effect.gen(function* () {
+            if (closed) return yield* new LedgerClosed()
+            yield* ready
+          }),
+          change
+        )
+      )
+    )
+
+  /** Go on from here: a rollback has moved the end of the journal. */
+  const goOnFrom = (to: Head, grown: Merkle.Tree | undefined): void => {
+    head = to
+    tree = grown
+  }
+
+  return { submit, run, close, between, exclusively, goOnFrom, currentTree, head: () => head }
 })
 
 const mirrorLost = ({ contributing: [vote] }: Policy.Decision) =>

@@ -122,12 +122,13 @@ export const wholeFileBytesMax = 64 * 1024
 
 /** The text of a small regular file; undefined where it is longer than any that is ours. */
 export const readSmall = Effect.fnUntraced(
-  function* (path: string) {
+  function* (path: string, bytesMax: number = wholeFileBytesMax) {
     const file = yield* open(path, "r")
-    const bytes = yield* readRange(file, 0, wholeFileBytesMax + 1)
-    return bytes.byteLength > wholeFileBytesMax ? undefined : new TextDecoder().decode(bytes)
+    const bytes = yield* readRange(file, 0, bytesMax + 1)
+    return bytes.byteLength > bytesMax ? undefined : new TextDecoder().decode(bytes)
   },
-  (effect, path) => effect.pipe(Effect.scoped, Effect.mapError(journalError("read", path)))
+  (effect, path, _bytesMax?) =>
+    effect.pipe(Effect.scoped, Effect.mapError(journalError("read", path)))
 )
 
 /** Write a whole new file: bytes, fsync, rename into place, fsync of its directory. */
@@ -170,6 +171,15 @@ export const readRange = Effect.fnUntraced(function* (
   }
   return bytes
 })
+
+const lf = 0x0a
+
+/** How many LFs there are. */
+export const linesIn = (bytes: Uint8Array): number => {
+  let lines = 0
+  for (let at = bytes.indexOf(lf); at !== -1; at = bytes.indexOf(lf, at + 1)) lines++
+  return lines
+}
 
 /**
  * Gives effects the file system that is in scope now, so that methods ask for nothing. Only that: the

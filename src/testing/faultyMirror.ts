@@ -8,7 +8,8 @@
  *              copy of the last boot, or nothing at all
  *
  * A checkpoint makes the log durable before it writes the database, so what lay in the log then is
- * never lost alone.
+ * never lost alone; neither is a commit at `synchronous = FULL`, behind which no older copy comes
+ * back.
  */
 import { Effect } from "effect"
 import type { FileSystem } from "effect"
@@ -89,7 +90,10 @@ export class Mirrors {
   connectionClass(process: Process, place: Place): typeof NodeConnection {
     const machine = this.#machine
     const logged = this.#logged(place)
+    const kept = Effect.andThen(logged, this.#kept(place))
     return class extends NodeConnection {
+      #full = false
+
       #run<A>(sql: string, run: Effect.Effect<A, SqlError.SqlError>) {
         return Effect.suspend((): Effect.Effect<A, SqlError.SqlError> => {
           // The rollback of a transaction that nobody will see any more is of no account.
@@ -99,6 +103,9 @@ export class Mirrors {
           const isCommit = sql === "COMMIT"
           const fault = machine.begin(isCommit ? "commit" : "statement", sql)
           if (fault !== undefined) return this.#strike(fault, sql, run)
+          const mode = /^PRAGMA synchronous = (FULL|NORMAL)$/.exec(sql)?.[1]
+          if (mode !== undefined) this.#full = mode === "FULL"
+          if (isCommit && this.#full) return Effect.tap(run, () => kept)
           return sql.includes("wal_checkpoint") ? Effect.tap(run, () => logged) : run
         })
       }
@@ -158,6 +165,18 @@ export class Mirrors {
     )
   }
 
+  /** A commit at FULL is durable, so that no older copy comes back. */
+  #kept(place: Place): Effect.Effect<void> {
+    return Effect.map(this.#left(place), (image) => {
+      place.booted = image
+    })
+  }
+
+  #left(place: Place): Effect.Effect<Image> {
+    const read = (path: string) => Effect.orElseSucceed(this.#files.readFile(path), () => undefined)
+    return Effect.all({ database: read(place.file), log: read(`${place.file}-wal`) })
+  }
+
   /** A place for a new life, with these files in it. */
   #begin(place: Place, image: Image): Effect.Effect<void> {
     const files = this.#files
@@ -173,9 +192,8 @@ export class Mirrors {
   }
 
   #outlive(place: Place, by: "kill" | "powerCut"): Effect.Effect<void> {
-    const read = (path: string) => Effect.orElseSucceed(this.#files.readFile(path), () => undefined)
     return Effect.gen({ self: this }, function* () {
-      const left = { database: yield* read(place.file), log: yield* read(`${place.file}-wal`) }
+      const left = yield* this.#left(place)
       yield* this.#begin(place, by === "kill" ? left : this.#survivor(place, left))
     })
   }

@@ -1,7 +1,7 @@
 import * as fs from "node:fs"
 import * as path from "node:path"
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Exit, Path, Ref, Result, Schema } from "effect"
+import { Effect, Exit, Path, Ref, Result } from "effect"
 import { Reactivity } from "effect/reactivity"
 import { SqlClient } from "effect/sql"
 import * as Chain from "../../src/core/Chain.ts"
@@ -20,7 +20,7 @@ import * as Mirror from "../../src/store/Mirror.ts"
 import { MirrorError } from "../../src/store/errors.ts"
 import * as Opening from "../../src/store/Opening.ts"
 import { LedgerDamaged, LedgerDiverged } from "../../src/store/Opening.ts"
-import * as Operations from "../../src/store/Operations.ts"
+import * as Op from "../../src/core/Operation.ts"
 import * as TestLedger from "../../src/testing/TestLedger.ts"
 import {
   dead,
@@ -169,12 +169,10 @@ const checkCut = Effect.fnUntraced(function* (
   const done = operations(made.directory)
   assert.strictEqual(done.length, want.cut.byteLength === 0 ? 0 : 1, where)
   for (const { files, id } of done) {
-    const plan = Schema.decodeUnknownSync(Schema.fromJsonString(Operations.Plan))(
-      String(files["plan.json"])
-    )
+    const plan = Op.decodePlan(String(files["plan.json"]))
     const name = "0000000000000001.jsonl"
     assert.deepStrictEqual(
-      [plan.id, plan.cut.map((cut) => [cut.file, cut.offset])],
+      [plan?.id, plan?.cut.map((cut) => [cut.file, cut.offset])],
       [id, [[name, want.end]]]
     )
     assert.isTrue(files[`${name}.cut`]?.equals(want.cut), where)

@@ -18,6 +18,7 @@ import {
 } from "./crashKit.ts"
 import type { Fixture } from "./crashKit.ts"
 import { snapshot, using } from "./ledgerFixtures.ts"
+import { planText } from "./plans.ts"
 
 const name = "0000000000000001.jsonl"
 
@@ -37,14 +38,15 @@ interface CutOf {
   readonly offset: unknown
   readonly bytes: unknown
   readonly sha256: unknown
+  readonly rows?: unknown
+  readonly kept?: unknown
 }
 
 /** Put an operation's folder there, as a process that died would leave it. */
 const putOperation = (made: Fixture, id: string, cut: ReadonlyArray<CutOf>, more: object = {}) => {
   const folder = path.join(made.directory, "operations", id)
   fs.mkdirSync(folder, { recursive: true })
-  const plan = { id, kind: "recovery", at: "2026-01-01T00:00:00Z", reason: "torn", cut, ...more }
-  fs.writeFileSync(path.join(folder, "plan.json"), JSON.stringify(plan))
+  fs.writeFileSync(path.join(folder, "plan.json"), planText({ id, cut, ...more }))
   return folder
 }
 
@@ -52,7 +54,9 @@ const cutOf = (made: { readonly tail: Buffer; readonly start: number }): CutOf =
   file: name,
   offset: made.start,
   bytes: made.tail.byteLength - made.start,
-  sha256: sha256(made.tail.subarray(made.start))
+  sha256: sha256(made.tail.subarray(made.start)),
+  rows: null,
+  kept: `${name}.cut`
 })
 
 const finished = Effect.fnUntraced(function* (made: Fixture & { cut: Buffer; start: number }) {
@@ -201,7 +205,9 @@ describe("Operations", () => {
         file: name,
         offset: 0,
         bytes: start,
-        sha256: sha256(bytes.subarray(0, start))
+        sha256: sha256(bytes.subarray(0, start)),
+        rows: null,
+        kept: `${name}.cut`
       }
       putState(made, { 1: bytes.subarray(0, start) }, made.mirrors[1])
       putOperation(made, "op_1", [first])
@@ -224,7 +230,13 @@ describe("Operations", () => {
         "null",
         "[]",
         { cut: "all" },
-        { kind: "rollback" },
+        { kind: "demolition" },
+        { mirror_until: -1 },
+        { operator: 5 },
+        { more: null },
+        { cut: [{ ...cutOf(made), kept: "../x" }] },
+        { cut: [{ ...cutOf(made), kept: "" }] },
+        { move: [{ kind: "segment", name: "../x", bytes: 0, sha256: null, rows: null }] },
         { cut: [{ ...cutOf(made), offset: -1 }] },
         { cut: [{ ...cutOf(made), offset: 0.5 }] },
         { cut: [{ ...cutOf(made), offset: 2 ** 60 }] },
@@ -310,22 +322,17 @@ describe("Operations", () => {
         kept.map(({ files }) => [Object.keys(files).toSorted(), String(files["events.jsonl.cut"])]),
         [1, 2].map(() => [["events.jsonl.cut", "outcome.json", "plan.json"], '{"id":"evt_'])
       )
-      const plan = {
-        id: "op_x",
-        kind: "recovery",
-        at: "",
-        reason: "",
-        cut: [
-          {
-            file: "other.jsonl",
-            offset: 0,
-            bytes: whole.byteLength,
-            sha256: sha256(whole)
-          }
-        ]
+      const cut = {
+        file: "other.jsonl",
+        offset: 0,
+        bytes: whole.byteLength,
+        sha256: sha256(whole),
+        rows: null,
+        kept: "x"
       }
       fs.mkdirSync(`${file}.sealog/operations/op_x`)
-      fs.writeFileSync(`${file}.sealog/operations/op_x/plan.json`, JSON.stringify(plan))
+      const text = planText({ id: "op_x", cut: [cut] })
+      fs.writeFileSync(`${file}.sealog/operations/op_x/plan.json`, text)
       assert.instanceOf(yield* refusal({ file }), OperationUnfinished)
       assert.isTrue(fs.readFileSync(file).equals(whole))
     })

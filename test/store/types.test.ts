@@ -56,7 +56,9 @@ describe("the error union", () => {
     expectTypeOf<ErrorOf<Open["head"]>>().toEqualTypeOf<"MirrorError">()
     expectTypeOf<ErrorOf<ReturnType<Open["get"]>>>().toEqualTypeOf<Read | "EventNotFound">()
     expectTypeOf<ErrorOf<ReturnType<Open["line"]>>>().toEqualTypeOf<Read | "EventNotFound">()
-    expectTypeOf<ErrorOf<ReturnType<Open["events"]>>>().toEqualTypeOf<Read | "PositionUnknown">()
+    expectTypeOf<ErrorOf<ReturnType<Open["events"]>>>().toEqualTypeOf<
+      Read | "PositionUnknown" | "RolledBack"
+    >()
     expectTypeOf<ErrorOf<ReturnType<Open["backup"]>>>().toEqualTypeOf<Read>()
   })
 

@@ -1,0 +1,266 @@
+/**
+ * What the holder of an open ledger may do to it between two groups: checkpoints and operations.
+ *
+ * A checkpoint states the head at the end of a group; it is durable when it is answered. A rollback
+ * takes the ledger back to one. Each is recorded, failures too, with who asked for it and why.
+ */
+import type { FileSystem } from "effect"
+import { Cause, Clock, Effect, Exit, Path, Schema } from "effect"
+import type { SecureRandom } from "effect/crypto"
+import type { SqlClient } from "effect/sql"
+import type * as Chain from "../core/Chain.ts"
+import * as Checkpoint from "../core/Checkpoint.ts"
+import type * as Hashes from "../core/Hashes.ts"
+import type * as Merkle from "../core/Merkle.ts"
+import * as Op from "../core/Operation.ts"
+import * as Timestamp from "../core/Timestamp.ts"
+import * as Checkpoints from "./Checkpoints.ts"
+import * as durable from "./durable.ts"
+import type { JournalError, MirrorError, RowDamaged } from "./errors.ts"
+import type { JournalFinal, JournalReader } from "./Journal.ts"
+import type { JournalWriter } from "./JournalWriter.ts"
+import * as Operations from "./Operations.ts"
+import type { LedgerClosed } from "./Receipt.ts"
+import * as Rollback from "./Rollback.ts"
+import type * as Writer from "./Writer.ts"
+
+/** What an operator or a caller says about a checkpoint or operation cannot be kept. */
+export class RequestInvalid extends Schema.TaggedError<RequestInvalid>()("RequestInvalid", {
+  member: Schema.String,
+  expected: Schema.String,
+  actual: Schema.String
+}) {
+  override get message(): string {
+    return `${this.member} must be ${this.expected}, not ${this.actual}. Nothing was changed.`
+  }
+}
+
+/**
+ * An operation that did not come to its end. `recoverable_error`: nothing was changed.
+ * `fatal_error`: it was begun, and the next open finishes it; until then nothing is appended.
+ */
+export class OperationFailed extends Schema.TaggedError<OperationFailed>()("OperationFailed", {
+  operation: Schema.String,
+  kind: Op.Kind,
+  outcome: Schema.Literals(["recoverable_error", "fatal_error"]),
+  errorClass: Schema.String,
+  expected: Schema.String,
+  actual: Schema.String
+}) {
+  override get message(): string {
+    const next =
+      this.outcome === "recoverable_error"
+        ? "Nothing was changed."
+        : "It was begun: close the ledger and open it again, which finishes it."
+    return (
+      `the ${this.kind} ${this.operation} failed (${this.errorClass}): expected ${this.expected}, ` +
+      `found ${this.actual}. ${next}`
+    )
+  }
+}
+
+/** Why a checkpoint is not made. Nothing of it is there. */
+export type CheckpointError =
+  | RequestInvalid
+  | LedgerClosed
+  | JournalFinal
+  | JournalError
+  | MirrorError
+
+/** Why an operation does not end well, or does not begin. */
+export type OperationError = CheckpointError | OperationFailed | RowDamaged
+
+interface Dependencies {
+  readonly journal: JournalReader
+  readonly journalWriter: JournalWriter
+  readonly writer: Effect.Success<ReturnType<typeof Writer.make>>
+  readonly sql: SqlClient.SqlClient
+  readonly hashes: Hashes.Hashes
+}
+
+type Needs = FileSystem.FileSystem | Path.Path | SecureRandom.SecureRandom
+
+/** Refuses what cannot be kept as text. */
+export const checkSaid = Effect.fnUntraced(function* (said: {
+  readonly [member: string]: string | undefined
+}) {
+  for (const [member, text] of Object.entries(said)) {
+    const actual = text === undefined ? undefined : Op.unfit(text)
+    if (actual === undefined) continue
+    const expected = `a text of 1 to ${Op.saidMax} characters`
+    return yield* new RequestInvalid({ member, expected, actual })
+  }
+})
+
+/** The checkpoints and operations of an open ledger. */
+export const make = Effect.fnUntraced(function* (deps: Dependencies) {
+  const { hashes, journal, journalWriter, sql, writer } = deps
+  const { layout } = journal
+  const context = yield* Effect.context<Needs>()
+  const ground: Rollback.Ground = { journal, sql, hashes }
+  /** The number of the next checkpoint, once it is known. */
+  let number: number | undefined
+
+  /** No number is used twice: those of checkpoints that were moved away count too. */
+  const nextNumber = Effect.gen(function* () {
+    if (number !== undefined) return number
+    const { numbers } = yield* Checkpoints.numbersIn(layout.checkpoints)
+    const moved = (yield* Operations.list(layout, hashes)).flatMap(({ plan }) =>
+      (plan?.move ?? []).flatMap(({ kind, name }) =>
+        kind === "checkpoint" ? [Checkpoint.numberOf(name) ?? 0] : []
+      )
+    )
+    return Math.max(0, ...numbers.slice(-1), ...moved) + 1
+  })
+
+  /** Every rollback so far, the oldest first. */
+  const rollbacks = Effect.gen(function* () {
+    const found = yield* Operations.list(layout, hashes)
+    return found.flatMap(({ isEnded, plan }): ReadonlyArray<Checkpoint.Rollback> => {
+      if (!isEnded || plan === undefined || !Op.isRollback(plan) || plan.root === null) return []
+      return [{ operation: plan.id, from: plan.from, root: plan.root, to: plan.to }]
+    })
+  })
+
+  /** Where the head's line ends; a ledger without rows begins with its first segment. */
+  const place = () =>
+    journalWriter.place() ?? { segment: journal.format === "cortex" ? 0 : 1, offset: 0 }
+
+  const checkpointNow = Effect.fnUntraced(function* (reason: string, tree: Merkle.Tree) {
+    const next = yield* nextNumber
+    const head = writer.head()
+    const checkpoint = Checkpoint.make(
+      {
+        number: next,
+        at: Timestamp.fromMillis(yield* Clock.currentTimeMillis),
+        head,
+        tree,
+        ...place(),
+        rollbacks: yield* rollbacks,
+        reason
+      },
+      hashes
+    )
+    yield* Checkpoints.place(layout, checkpoint)
+    number = next + 1
+    return checkpoint
+  })
+
+  const checkpoint = Effect.fn("Ledger.checkpoint")(
+    function* (reason: string): Effect.fn.Return<Checkpoint.Checkpoint, CheckpointError, Needs> {
+      yield* checkSaid({ reason })
+      return yield* writer.exclusively(
+        Effect.flatMap(writer.currentTree, (tree) => checkpointNow(reason, tree))
+      )
+    },
+    (effect) => Effect.provideContext(effect, context)
+  )
+
+  /** Record a refusal that came before any plan. */
+  const refuse = Effect.fnUntraced(function* (
+    request: Op.Request,
+    kind: Op.Kind,
+    { actual, errorClass, expected }: Rollback.Misfit
+  ) {
+    const { folder, id } = yield* Operations.begin(layout)
+    const failed = new OperationFailed({
+      operation: id,
+      kind,
+      outcome: "recoverable_error",
+      errorClass,
+      expected,
+      actual
+    })
+    yield* Operations.end(folder, asked(request, kind), {
+      outcome: "recoverable_error",
+      errorClass,
+      message: failed.message,
+      head: writer.head()
+    })
+    return yield* failed
+  })
+
+  const asked = ({ correlationId, operator, reason }: Op.Request, kind: Op.Kind) => ({
+    kind,
+    operator,
+    reason,
+    correlationId: correlationId ?? null
+  })
+
+  const fatal = Effect.fnUntraced(function* (
+    folder: string,
+    plan: Op.Plan,
+    cause: Cause.Cause<unknown>
+  ) {
+    const error = Cause.squash(cause)
+    journalWriter.finish("operation_unfinished", error)
+    const isForeign = error instanceof Operations.OperationUnfinished
+    const failed = new OperationFailed({
+      operation: plan.id,
+      kind: plan.kind,
+      outcome: "fatal_error",
+      errorClass: isForeign ? "foreign_change" : "io_error",
+      expected: isForeign ? error.expected : "every step to be done",
+      actual: isForeign ? error.actual : error instanceof Error ? error.message : String(error)
+    })
+    const { errorClass, message, outcome } = failed
+    // A note for readers: what must be done stands in the plan.
+    yield* Effect.ignore(
+      Operations.noteFailure(folder, plan, { outcome, errorClass, message, head: writer.head() })
+    )
+    return yield* failed
+  })
+
+  /** A plan that fails to become durable, but has its name, is one that a later open would finish. */
+  const placePlan = Effect.fnUntraced(function* (folder: string, plan: Op.Plan) {
+    const placed = yield* Effect.exit(Operations.place(folder, plan))
+    if (Exit.isSuccess(placed)) return
+    const there = yield* Effect.exit(durable.kindAt(`${folder}/plan.json`))
+    const isGone = Exit.isSuccess(there) && there.value === undefined
+    return yield* isGone ? placed : fatal(folder, plan, placed.cause)
+  })
+
+  const rollbackNow = Effect.fnUntraced(function* (
+    asked: Checkpoint.Checkpoint | number,
+    request: Op.Request
+  ) {
+    const head = writer.head()
+    const checked = yield* Effect.result(
+      Effect.tap(Rollback.target(ground, asked), (found) => Rollback.check(ground, found, head))
+    )
+    if (checked._tag === "Failure") {
+      const failure = checked.failure
+      return yield* "_tag" in failure ? Effect.fail(failure) : refuse(request, "rollback", failure)
+    }
+    const target = checked.success
+    const tree = yield* writer.currentTree
+    const { folder, id } = yield* Operations.begin(layout)
+    const plan = yield* Rollback.plan(ground, id, target, head, tree, request)
+    yield* placePlan(folder, plan)
+    const work = Effect.gen(function* () {
+      yield* Operations.carryOut(layout, folder, plan, sql)
+      const to: Chain.Head = target.head
+      yield* journalWriter.resume((yield* journal.files).at(-1), to)
+      writer.goOnFrom(to, target.tree)
+      const verified = ["checkpoint", "head", "root", "kept"]
+      yield* Operations.end(folder, plan, { outcome: "ok", head: target.position, verified })
+    })
+    yield* Effect.catchCause(work, (cause) => fatal(folder, plan, cause))
+    const paths = yield* Path.Path
+    return Operations.told(paths, yield* Operations.look(layout, id, hashes))
+  })
+
+  const rollback = Effect.fn("Ledger.rollback")(
+    function* (
+      to: Checkpoint.Checkpoint | number,
+      request: Op.Request
+    ): Effect.fn.Return<Op.Operation, OperationError, Needs> {
+      const { correlationId, operator, reason } = request
+      yield* checkSaid({ operator, reason, correlationId })
+      return yield* writer.exclusively(rollbackNow(to, request))
+    },
+    (effect) => Effect.provideContext(effect, context)
+  )
+
+  return { checkpoint, rollback }
+})

@@ -1,0 +1,99 @@
+/**
+ * Internal: rows taken out of the mirror, which nothing else ever does.
+ *
+ * Whatever removes rows is committed at FULL: with NORMAL a power cut could bring them back, and the
+ * mirror would be ahead of its journal. The log is emptied afterwards where no reader holds it up.
+ */
+import { Effect, FileSystem } from "effect"
+import type { SqlClient } from "effect/sql"
+import * as durable from "./durable.ts"
+import type { JournalError, MirrorError } from "./errors.ts"
+import { journalError, mirrorError } from "./errors.ts"
+
+const pageRows = 500
+
+/** The events of rows beyond `until`, and those that have no row, one JSON object a line. */
+const keepEvidence = Effect.fnUntraced(function* (
+  sql: SqlClient.SqlClient,
+  until: number,
+  path: string
+) {
+  const fs = yield* FileSystem.FileSystem
+  if ((yield* durable.kindAt(path)) === "File") return
+  const temporary = `${path}.tmp`
+  yield* durable.refuseOther(temporary)
+  const failed = journalError("keep what the mirror held", path)
+  yield* Effect.gen(function* () {
+    const file = yield* Effect.mapError(durable.open(temporary, "w"), failed)
+    yield* Effect.mapError(fs.chmod(temporary, 0o600), failed)
+    let after = ""
+    for (;;) {
+      const rows = yield* Effect.mapError(
+        sql<{ readonly id: string }>`SELECT e.*, i.seq, i.parent_seq, i.leaf_hash FROM events e
+          LEFT JOIN sealog_index i ON i.event_id = e.id
+          WHERE (i.seq IS NULL OR i.seq > ${until}) AND e.id > ${after}
+          ORDER BY e.id LIMIT ${pageRows}`,
+        mirrorError("be kept")
+      )
+      const last = rows.at(-1)
+      if (last === undefined) break
+      const text = rows.map((row) => `${JSON.stringify(row)}\n`).join("")
+      yield* Effect.mapError(file.writeAll(new TextEncoder().encode(text)), failed)
+      after = last.id
+    }
+    yield* Effect.mapError(Effect.andThen(file.sync, fs.rename(temporary, path)), failed)
+  }).pipe(Effect.scoped)
+  yield* durable.syncDirectory(path.slice(0, path.lastIndexOf("/")))
+})
+
+const synchronous = (sql: SqlClient.SqlClient, mode: "FULL" | "NORMAL") =>
+  sql.onDialectOrElse({
+    sqlite: () => Effect.asVoid(sql.unsafe(`PRAGMA synchronous = ${mode}`)),
+    orElse: () => Effect.void
+  })
+
+/** Run a change that removes rows, durable when it returns. */
+export const removing = <A, E, R>(
+  sql: SqlClient.SqlClient,
+  change: Effect.Effect<A, E, R>
+): Effect.Effect<A, E | MirrorError, R> => {
+  const failed = mirrorError("remove rows")
+  return Effect.acquireUseRelease(
+    Effect.mapError(synchronous(sql, "FULL"), failed),
+    () => change,
+    // Slower is all that it is where this fails.
+    () => Effect.ignore(synchronous(sql, "NORMAL"))
+  ).pipe(Effect.tap(() => emptyLog(sql)))
+}
+
+const emptyLog = (sql: SqlClient.SqlClient) =>
+  sql.onDialectOrElse({
+    // A reader may hold it up: the commit is durable in the log all the same.
+    sqlite: () => Effect.ignore(sql.unsafe("PRAGMA wal_checkpoint(TRUNCATE)")),
+    orElse: () => Effect.void
+  })
+
+/**
+ * Delete every row beyond `until`; with 0 all that the mirror holds. What is deleted is kept in the
+ * file `evidence` where one is named. May be run again.
+ */
+export const cut = Effect.fnUntraced(function* (
+  sql: SqlClient.SqlClient,
+  until: number,
+  evidence: string | undefined
+): Effect.fn.Return<void, JournalError | MirrorError, FileSystem.FileSystem> {
+  if (evidence !== undefined) yield* keepEvidence(sql, until, evidence)
+  const change = Effect.gen(function* () {
+    yield* until === 0
+      ? sql`DELETE FROM events`
+      : sql`DELETE FROM events WHERE id IN
+          (SELECT event_id FROM sealog_index WHERE seq > ${until})`
+    yield* sql`DELETE FROM sealog_keys WHERE seq > ${until}`
+    yield* sql`DELETE FROM sealog_index WHERE seq > ${until}`
+    yield* sql`DELETE FROM sealog_state WHERE seq > ${until}`
+  }).pipe(
+    sql.withTransaction,
+    Effect.catchTag("SqlError", (error) => Effect.fail(mirrorError("remove rows")(error)))
+  )
+  yield* removing(sql, change)
+})
