@@ -131,7 +131,8 @@ const makeReading = Effect.fnUntraced(function* (
       found.flatMap((one) => (one._tag === "Sound" ? [one.checkpoint] : []))
     ).pipe(Effect.withSpan("Ledger.checkpoints"), Effect.provideContext(files)),
     operations: Effect.provideContext(Operations.all(journal.layout, hashes), files),
-    verify: (options) => Verify.journal(journal, hashes, { ...options, sql }),
+    verify: (options) =>
+      Effect.provideContext(Verify.journal(journal, hashes, { ...options, sql }), files),
     parity: Effect.flatMap(settled, ({ head }) =>
       Replay.parity(sql, journal, hashes, "sealog_index", head.seq)
     ).pipe(Effect.withSpan("Ledger.parity")),

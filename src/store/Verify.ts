@@ -8,7 +8,9 @@
  */
 import { Effect } from "effect"
 import type { SqlClient } from "effect/sql"
+import type { FileSystem, Path } from "effect"
 import * as Chain from "../core/Chain.ts"
+import type { Checkpoint } from "../core/Checkpoint.ts"
 import type { Event } from "../core/Event.ts"
 import type * as Hashes from "../core/Hashes.ts"
 import * as Parity from "../core/Parity.ts"
@@ -19,12 +21,16 @@ import { mirrorError } from "./errors.ts"
 import type { JournalFile, JournalReader } from "./Journal.ts"
 import type { IndexRow } from "./Mirror.ts"
 import * as Mirror from "./Mirror.ts"
+import * as MirrorTree from "./MirrorTree.ts"
+import * as VerifyCheckpoints from "./VerifyCheckpoints.ts"
 
 export interface VerifyOptions {
   /** The most failures that are listed; all are counted. Default 1,000. */
   readonly failuresMax?: number | undefined
   /** The mirror, where there is one: committed rows only. */
   readonly sql?: SqlClient.SqlClient | undefined
+  /** A checkpoint that was kept elsewhere: the ledger must still have what it states. */
+  readonly checkpoint?: Checkpoint | undefined
 }
 
 const batchRows = 256
@@ -242,13 +248,7 @@ const checkNul = Effect.fnUntraced(function* (
   }
 })
 
-const withoutMirror: ReadonlyArray<Level> = [
-  "signatures",
-  "parents",
-  "index",
-  "parity",
-  "checkpoints"
-]
+const withoutMirror: ReadonlyArray<Level> = ["signatures", "parents", "index", "parity"]
 
 /** The place of a finding that is about a whole file. */
 const wholeFile = (path: string): Line => ({
@@ -283,15 +283,25 @@ export const journal: (
   reader: JournalReader,
   hashes: Hashes.Hashes,
   options: VerifyOptions
-) => Effect.Effect<VerifyReport, JournalError | MirrorError> = Effect.fn("Ledger.verify")(
-  function* (reader: JournalReader, hashes: Hashes.Hashes, options: VerifyOptions) {
+) => Effect.Effect<VerifyReport, JournalError | MirrorError, FileSystem.FileSystem | Path.Path> =
+  Effect.fn("Ledger.verify")(function* (
+    reader: JournalReader,
+    hashes: Hashes.Hashes,
+    options: VerifyOptions
+  ) {
     const { format, layout } = reader
-    const { sql, failuresMax } = options
+    const { checkpoint, sql, failuresMax } = options
     const verifier = new Chain.Verifier({ path: layout.name, format, failuresMax, hashes })
     const failed = mirrorError("be verified")
     const committed =
       sql === undefined ? undefined : (yield* Effect.mapError(Mirror.settled(sql), failed)).head.seq
     const compare = sql === undefined ? undefined : makeCompare(sql, verifier)
+    const tree =
+      sql === undefined ? undefined : yield* Effect.mapError(MirrorTree.stored(sql), failed)
+    const statements = yield* VerifyCheckpoints.begin(reader, hashes, verifier, {
+      checkpoint,
+      tree
+    })
     const { files, misplaced } = yield* reader.listing
     for (const { actual, expected, path } of misplaced) {
       verifier.fail("rows", wholeFile(path), "", reason("foreign_file", expected, actual))
@@ -303,7 +313,9 @@ export const journal: (
         Effect.gen(function* () {
           for (const line of lines) {
             if (isLast && isInFlight(line, verifier, committed)) continue
+            const { rows } = verifier
             const event = verifier.push(line)
+            if (verifier.rows > rows) statements.take(line, event, file.segment)
             if (event === undefined || compare === undefined) continue
             if (event.seq > (committed ?? 0)) continue
             if (format === "cortex" && !line.terminated) {
@@ -328,9 +340,13 @@ export const journal: (
         verifier.fail("parity", undefined, "", reason("journal_short", until, verifier.rows))
       }
     }
-    return verifier.report(sql === undefined ? withoutMirror : ["signatures", "checkpoints"])
-  }
-)
+    yield* statements.end
+    const skipped: ReadonlyArray<Level> = sql === undefined ? withoutMirror : ["signatures"]
+    const isKept = checkpoint !== undefined && !verifier.hasFailed("checkpoints")
+    return verifier.report(statements.isStated ? skipped : [...skipped, "checkpoints"], {
+      keptSeq: isKept ? checkpoint.size : undefined
+    })
+  })
 
 // A line's bytes are overwritten by the next chunk; what a failure tells of it is not.
 const kept = (line: Line): Line => ({ ...line, bytes: new Uint8Array() })
