@@ -8,8 +8,8 @@ import * as EventModule from "../../src/core/Event.ts"
 import type { Event } from "../../src/core/Event.ts"
 import * as Row from "../../src/core/Row.ts"
 import * as Seal from "../../src/core/Seal.ts"
-import type * as Timestamp from "../../src/core/Timestamp.ts"
-import { concat, now } from "./history.ts"
+import * as Timestamp from "../../src/core/Timestamp.ts"
+import { concat, linesOf, now, text, vector } from "./history.ts"
 
 const spkiHead = Buffer.from("302a300506032b6570032100", "hex")
 const pkcs8Head = Buffer.from("302e020100300506032b657004220420", "hex")
@@ -55,6 +55,45 @@ export const [alice, bob, carol] = [
   keyOf(new Uint8Array(32).fill(2)),
   keyOf(new Uint8Array(32).fill(3))
 ]
+
+const keyFile: {
+  readonly [name in "first" | "second"]: { readonly seed: string }
+} = JSON.parse(text(vector("keys.json")))
+
+/** The keys of the golden logs. */
+export const first = keyOf(unhex(keyFile.first.seed))
+export const second = keyOf(unhex(keyFile.second.seed))
+
+/** The prime of the curve's field. */
+export const P = 2n ** 255n - 19n
+
+/** The key whose bytes are this number. */
+export const keyText = (y: bigint): string =>
+  hex(unhex(y.toString(16).padStart(64, "0")).toReversed())
+
+export const yOfOrder8 = 0x7a03ac9277fdc74ec6cc392cfa53202a0f67100d760b3cba4fd84d3d706a17c7n
+
+export const smallOrderKeys = [0n, 1n, P - 1n, yOfOrder8, P - yOfOrder8, P, P + 1n].flatMap((y) => [
+  keyText(y),
+  keyText(y + 2n ** 255n)
+])
+
+/** The type of rows that may hand over to another key. */
+export const note = "cortex.event.system_note.v1"
+
+export const timeOf = (written: string): Timestamp.Timestamp =>
+  Result.getOrThrow(Timestamp.parse(written))
+
+export const vectorLines = (name: string): ReadonlyArray<string> =>
+  text(vector(name))
+    .split("\n")
+    .filter((line) => line !== "")
+
+/** The rows of a log in the original's format. */
+export const eventsOf = (bytes: Uint8Array): ReadonlyArray<Event> =>
+  linesOf(bytes)
+    .filter((line) => line.length > 0)
+    .map((line, nth) => Result.getOrThrow(Row.decode(line.bytes, nth + 1, "cortex")).event)
 
 export const genesisOf = (key: Key): Attestation.Lineage =>
   Result.getOrThrow(Attestation.genesis(key.publicKey))
@@ -133,3 +172,11 @@ export const judge = (
   }
   return { lineage, failures, remarks }
 }
+
+export const eventsIn = (signer: Signer): ReadonlyArray<Event> =>
+  signer.lines.map(({ event }) => event)
+
+export const found = ({
+  failures
+}: Pick<Judged, "failures">): ReadonlyArray<readonly [seq: number, kind: string]> =>
+  failures.map(({ seq, kind }) => [seq, kind])
