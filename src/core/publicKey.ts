@@ -7,6 +7,7 @@
  * small order one signature fits every row, so it proves nothing about who wrote them; and
  * libraries disagree about such points, so that a verdict would depend on where it was found.
  */
+import { bytesToHex, hexToBytes } from "@noble/hashes/utils.js"
 import { Result, Schema } from "effect"
 import { clip } from "./jsonError.ts"
 
@@ -35,11 +36,10 @@ export const parse = (text: string): Result.Result<string, PublicKeyInvalid> => 
 /** The 32 bytes of a key in hex. Throws for any other text: a key is parsed before it is used. */
 export const bytesOf = (hex: string): Uint8Array => {
   if (!isHex(hex)) throw new RangeError("not 64 hex digits")
-  return Uint8Array.from({ length: 32 }, (_, i) => Number.parseInt(hex.slice(2 * i, 2 * i + 2), 16))
+  return hexToBytes(hex)
 }
 
-export const hexOf = (bytes: Uint8Array): string =>
-  Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("")
+export const hexOf: (bytes: Uint8Array) => string = bytesToHex
 
 /** Whether these bytes, in lower-case hex, are read as a point of order 1, 2, 4 or 8. */
 export const isSmallOrder = (hex: string): boolean => smallOrder.has(hex)
@@ -65,9 +65,9 @@ const D = ((P - 121665n) * power(121666n, P - 2n)) % P
 const isOnCurve = (y: bigint): boolean => {
   if (y >= P) return false
   const square = (y * y) % P
-  // u/v is a square exactly if u·v is, and v is never 0.
+  // u/v is a square exactly if u·v is; v is never 0, and where u is, the order is small.
   const product = (((square + P - 1n) % P) * (D * square + 1n)) % P
-  return power(product, (P - 1n) / 2n) <= 1n
+  return power(product, (P - 1n) / 2n) === 1n
 }
 
 /** The y of two of the points of order 8; the other two have its negative. */

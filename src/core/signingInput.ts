@@ -116,40 +116,53 @@ const bigEndian = (value: bigint, size: number): Uint8Array =>
 
 const encoder = new TextEncoder()
 
-/** Collects parts, each behind its length. */
+/** Rows with long names or sessions are rare; for them the room is made larger. */
+const ROOM_BYTES = 1_024
+
+/** Writes parts, each behind its length. */
 class Input {
-  private readonly parts: Array<Uint8Array>
-  private size = 3
+  private room = new Uint8Array(ROOM_BYTES)
+  private size = 0
 
   constructor(tag: number, version: number) {
-    this.parts = [Uint8Array.of(tag, version >>> 8, version & 255)]
+    this.byte(tag)
+    this.byte(version >>> 8)
+    this.byte(version & 255)
   }
 
   byte(value: number): void {
-    this.parts.push(Uint8Array.of(value))
-    this.size += 1
+    this.reserve(1)
+    this.room[this.size++] = value
   }
 
   part(bytes: Uint8Array): void {
-    const length = new Uint8Array(8)
-    new DataView(length.buffer).setUint32(4, bytes.byteLength)
-    this.parts.push(length, bytes)
-    this.size += 8 + bytes.byteLength
+    this.reserve(8 + bytes.byteLength)
+    this.room.set(bytes, this.size + 8)
+    this.measured(bytes.byteLength)
   }
 
   text(value: string): void {
     // The encoder would write U+FFFD instead: two texts with one signature.
     if (!value.isWellFormed()) throw new RangeError("cannot sign a text with a lone surrogate")
-    this.part(encoder.encode(value))
+    // UTF-8 takes at most three bytes for one UTF-16 unit.
+    this.reserve(8 + value.length * 3)
+    this.measured(encoder.encodeInto(value, this.room.subarray(this.size + 8)).written)
   }
 
   bytes(): Uint8Array {
-    const all = new Uint8Array(this.size)
-    let at = 0
-    for (const part of this.parts) {
-      all.set(part, at)
-      at += part.byteLength
-    }
-    return all
+    return this.room.slice(0, this.size)
+  }
+
+  /** The length of the part that stands behind its place already. */
+  private measured(length: number): void {
+    new DataView(this.room.buffer).setBigUint64(this.size, BigInt(length))
+    this.size += 8 + length
+  }
+
+  private reserve(more: number): void {
+    if (this.size + more <= this.room.byteLength) return
+    const larger = new Uint8Array(2 * (this.size + more))
+    larger.set(this.room)
+    this.room = larger
   }
 }

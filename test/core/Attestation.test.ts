@@ -369,6 +369,21 @@ describe("Attestation", () => {
     assert.deepInclude(failures[0], { place: "/signature", actual: null })
   })
 
+  it("only 64 bytes are a signature, and only by them the lineage goes on", () => {
+    const [event] = eventsIn(small())
+    assert.isDefined(event)
+    const { signature } = event
+    assert.isDefined(signature)
+    const whole = [...Buffer.from(signature.bytes, "base64url")]
+    for (const size of [0, 1, 31, 32, 63, 65, 66, 128]) {
+      const bytes = Buffer.from(whole.concat(whole).slice(0, size)).toString("base64url")
+      const other = changed(event, { signature: { ...signature, bytes } })
+      const { failure, lineage } = Attestation.advance(genesisOf(alice), other, "small", verify)
+      assert.deepInclude(failure, { kind: "bad_signature", actual: `${size} bytes` })
+      assert.deepStrictEqual(lineage, genesisOf(alice))
+    }
+  })
+
   it("a lineage survives JSON, is checked when it is read, and goes on where it stood", () => {
     const events = eventsIn(small())
     const json = Schema.fromJsonString(Attestation.Lineage)

@@ -3,6 +3,7 @@ import { Result } from "effect"
 import * as Attestation from "../../src/core/Attestation.ts"
 import type { Source } from "../../src/core/Event.ts"
 import { preimageBytes } from "../../src/core/signingInput.ts"
+import * as Timestamp from "../../src/core/Timestamp.ts"
 import { now } from "./history.ts"
 import { hex, keyOf, timeOf, unhex, vectorLines } from "./signing.ts"
 
@@ -98,6 +99,31 @@ describe("signingInput", () => {
       assert.strictEqual(row.bytes, golden.expect.signature_base64)
     })
   }
+
+  it("takes texts of any length, each behind the length of its UTF-8", () => {
+    for (const size of [0, 1, 300, 1_000, 5_000]) {
+      for (const char of ["a", "é", "€", "😀"]) {
+        const name = char.repeat(size)
+        const by = { ledgerId: name, keyId: name, prevSignature: "", signedAt: now }
+        const source: Source = { type: "tool", name }
+        const event = { id: "evt_x", payloadHash: "", sessionId: name, source }
+        const lengthOf = (bytes: Buffer) => {
+          const length = Buffer.alloc(8)
+          length.writeBigUInt64BE(BigInt(bytes.byteLength))
+          return length
+        }
+        const parts = (...texts: ReadonlyArray<string>) =>
+          texts.map((text) => Buffer.from(text)).flatMap((bytes) => [lengthOf(bytes), bytes])
+        const expected = Buffer.concat([
+          Buffer.of(0x10, 0, 1),
+          ...parts("tool", name, "evt_x", "", name, name),
+          Buffer.of(2),
+          ...parts("", Timestamp.toSigning(now), name)
+        ])
+        assert.strictEqual(hex(Attestation.signingInput(event, by)), hex(expected))
+      }
+    }
+  })
 
   it("refuses a text that has no UTF-8, rather than signing another one", () => {
     const by = { ledgerId: "l", keyId: "k", prevSignature: "", signedAt: now }
