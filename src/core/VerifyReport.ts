@@ -23,7 +23,7 @@ export type Level = typeof Level.Type
 
 const side = Schema.Union([Schema.String, Schema.Finite, Schema.Null])
 
-/** Why: what should be there and what is. `which` names the hash of a `hash_break`. */
+/** Why: what should be there and what is. `which`: the hash of a `hash_break`, or the place. */
 export const Reason = Schema.Struct({
   kind: Schema.String,
   which: Schema.optionalKey(Schema.String),

@@ -27,7 +27,7 @@ type Named = Draft & { readonly id: string }
 
 const type = "cortex.event.tool_call.v1"
 
-const draftOf = (name: string, more: Partial<Draft> = {}): Named => ({
+const draftOf = (name: string, more: Partial<Named> = {}): Named => ({
   type,
   payload: { name },
   ...more,
