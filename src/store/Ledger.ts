@@ -73,6 +73,11 @@ export class Ledger extends Context.Service<
       to: Checkpoint | number,
       request: Request
     ) => Effect.Effect<Operation, Maintenance.OperationError>
+    /**
+     * Make index and mirror anew from the journal alone. Readers see the old rows until it is done;
+     * appends wait. Where it fails nothing is changed. Recorded, with who asked for it and why.
+     */
+    readonly rebuild: (request: Request) => Effect.Effect<Operation, Maintenance.RebuildError>
     /** Bring the mirror up to the journal, row by row; asks no policy. May be run again. */
     readonly replay: Effect.Effect<
       Replay.ReplayReport,
@@ -281,6 +286,7 @@ const openReadOnly = Effect.fnUntraced(function* (settings: Settings, reason: st
     appendAll: () => refused,
     checkpoint: () => refused,
     rollback: () => refused,
+    rebuild: () => refused,
     replay: Effect.fail(
       new MirrorError({
         operation: "replay",
