@@ -42,6 +42,7 @@ import { makeRows, Reader } from "./Reader.ts"
 import { ReadSql } from "./ReadSql.ts"
 import * as Replay from "./Replay.ts"
 import * as Verify from "./Verify.ts"
+import * as VerifyPart from "./VerifyPart.ts"
 import type { AppendError, AppendOptions, Receipt } from "./Receipt.ts"
 import * as Writer from "./Writer.ts"
 
@@ -375,6 +376,16 @@ export const layer = <Rs extends ReadonlyArray<unknown> = readonly []>(
     Layer.provide(HomeModule.layer(options)),
     Layer.provide(PolicyGate.layer<Rs[number]>(options.rules ?? []))
   )
+
+/** Verify the rows of a file that an operation has cut, by itself. Damage is an answer. */
+export const verifyPart = Effect.fnUntraced(function* (
+  file: string,
+  options: Pick<Verify.VerifyOptions, "failuresMax"> & { readonly lineBytesMax?: number } = {}
+) {
+  const hashes = yield* CurrentHashes
+  const lineBytesMax = options.lineBytesMax ?? Segment.lineBytesMaxDefault
+  return yield* VerifyPart.part(file, hashes, { ...options, lineBytesMax })
+})
 
 /** Why files could not be verified at all; damage is an answer instead. */
 export type VerifyError =
