@@ -11,6 +11,7 @@ import type { SqlError } from "effect/sql/SqlError"
 import type { Head } from "../core/Chain.ts"
 import * as Chain from "../core/Chain.ts"
 import type { Event } from "../core/Event.ts"
+import * as EventId from "../core/EventId.ts"
 import type * as Hashes from "../core/Hashes.ts"
 import type { MirrorRow } from "../core/Parity.ts"
 import * as Parity from "../core/Parity.ts"
@@ -245,18 +246,33 @@ const joined = (sql: SqlClient.SqlClient, table: IndexTable, first: number, last
     SELECT i.seq, i.event_id, e.* FROM ${sql.literal(table)} i LEFT JOIN events e ON e.id = i.event_id
     WHERE i.seq >= ${first} AND i.seq <= ${last} ORDER BY i.seq`
 
-/** The ids of a query, a page at a time, in their order. */
+const pageRows = 1_000
+
+/** An id as SQL holds it: of any type, with bytes that no text has, or read up to a NUL only. */
+interface HeldId {
+  readonly id: unknown
+  readonly bytes: unknown
+}
+
+const isExact = ({ bytes, id }: HeldId): boolean =>
+  typeof id === "string" && EventId.isCanonical(id) && bytes === id.length
+
+/**
+ * The ids of a query, a page at a time, in their order: those behind `after`, less the first `skip`
+ * of them. SQL is asked for what is behind an id only where it is certain to know that id again.
+ */
 const eachId = Effect.fnUntraced(function* (
-  page: (after: string) => Effect.Effect<ReadonlyArray<{ readonly id: string }>, SqlError>,
+  page: (after: string, skip: number) => Effect.Effect<ReadonlyArray<HeldId>, SqlError>,
   each: (id: string) => void
 ) {
-  let after = ""
+  let [after, skip] = ["", 0]
   for (;;) {
-    const rows = yield* page(after)
-    for (const { id } of rows) each(id)
-    const last = rows.at(-1)
-    if (last === undefined) return
-    after = last.id
+    const rows = yield* page(after, skip)
+    for (const { id } of rows) each(String(id))
+    if (rows.length < pageRows) return
+    const last = rows.findLastIndex(isExact)
+    if (last === -1) skip += rows.length
+    else [after, skip] = [String(rows[last]?.id), rows.length - last - 1]
   }
 })
 
@@ -304,10 +320,12 @@ export const parity = Effect.fnUntraced(function* (
   const index = sql.literal(table)
   yield* Effect.mapError(
     eachId(
-      (after) => sql<{ id: string }>`
-        SELECT e.id FROM events e LEFT JOIN ${index} i ON i.event_id = e.id
-        WHERE e.id > ${after} AND (i.seq IS NULL OR (i.seq > ${head.seq} AND i.seq <= ${until}))
-        ORDER BY e.id LIMIT 1000`,
+      (after, skip) => sql<HeldId>`
+        SELECT e.id, octet_length(e.id) AS bytes
+        FROM events e LEFT JOIN ${index} i ON i.event_id = e.id
+        WHERE ${after === "" ? sql`1 = 1` : sql`e.id > ${after}`}
+          AND (i.seq IS NULL OR (i.seq > ${head.seq} AND i.seq <= ${until}))
+        ORDER BY e.id LIMIT ${pageRows} OFFSET ${skip}`,
       (id) => void (found.has(id) || tally.mirrorOnly(id))
     ),
     failed

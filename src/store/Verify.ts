@@ -32,9 +32,13 @@ const batchBytes = 8 * 1024 * 1024
 
 const reason = (kind: string, expected: string | number, actual: string | number): Reason => ({
   kind,
-  expected,
-  actual
+  expected: side(expected),
+  actual: side(actual)
 })
+
+/** What SQL gives for a number may be none. */
+const side = (value: string | number): string | number =>
+  Number.isFinite(value) ? value : String(value)
 
 interface Seen {
   readonly event: Event
