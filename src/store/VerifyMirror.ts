@@ -25,9 +25,13 @@ export const reason = (
   actual: string | number
 ): Reason => ({
   kind,
-  expected,
-  actual
+  expected: side(expected),
+  actual: side(actual)
 })
+
+/** What SQL gives for a number may be none. */
+const side = (value: string | number): string | number =>
+  Number.isFinite(value) ? value : String(value)
 
 /** A row that was verified, and where it lies. */
 interface Seen {
