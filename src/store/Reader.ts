@@ -164,10 +164,16 @@ export const makeRows = Effect.fnUntraced(function* (
       Effect.orElseSucceed(() => false)
     )
 
+  /** Whether the index still has this row; SQLite holds in a column whatever someone puts there. */
+  const isIndexed = (row: IndexRow) =>
+    Effect.map(
+      Effect.mapError(Mirror.at(sql, row.seq), mirrorError("find a row")),
+      (now) => now !== undefined && String(now.leaf_hash) === String(row.leaf_hash)
+    )
+
   const damaged = Effect.fnUntraced(function* (row: IndexRow, bytes: Uint8Array) {
-    const now = yield* Effect.mapError(Mirror.at(sql, row.seq), mirrorError("find a row"))
     // A rollback went behind it since its index row was read: it is gone, not damaged.
-    if (now?.leaf_hash !== row.leaf_hash) return yield* new RowGone({ row })
+    if (!(yield* isIndexed(row))) return yield* new RowGone({ row })
     const decoded = Row.decode(bytes, row.seq, journal.format, hashes)
     const found = Result.isSuccess(decoded) ? decoded.success.event : undefined
     const leg = found !== undefined && (yield* isInEvents(found)) ? "index" : "journal"
@@ -201,8 +207,7 @@ export const makeRows = Effect.fnUntraced(function* (
       journal.read(place),
       "JournalError",
       Effect.fnUntraced(function* (error: JournalError) {
-        const now = yield* Effect.mapError(Mirror.at(sql, row.seq), mirrorError("find a row"))
-        return yield* now?.leaf_hash === row.leaf_hash ? error : new RowGone({ row })
+        return yield* (yield* isIndexed(row)) ? error : new RowGone({ row })
       })
     )
 
@@ -299,7 +304,7 @@ export const makeRows = Effect.fnUntraced(function* (
 
   /** The rollback that a row fell to while it was read. */
   const rolledBack = Effect.fnUntraced(function* ({ row }: RowGone) {
-    yield* checkPosition({ seq: row.seq, leafHash: row.leaf_hash })
+    yield* checkPosition({ seq: row.seq, leafHash: String(row.leaf_hash) })
     return yield* indexGap(row.seq)
   })
 

@@ -87,7 +87,16 @@ const inOpen: { readonly [tag: string]: Provoke } = {
     meddle(mirrorOf(directory), `UPDATE events SET payload_json = '"CANARYinSql"'`)
     return ledger.replay
   },
-  StoreBusy: (_, directory) => using({ directory }, () => Effect.void)
+  StoreBusy: (_, directory) => using({ directory }, () => Effect.void),
+  RequestInvalid: (ledger) => ledger.checkpoint("CANARYreason\0"),
+  OperationFailed: (ledger) => ledger.rollback(9, { operator: "ada", reason: "CANARYreason" }),
+  RolledBack: (ledger) =>
+    Effect.gen(function* () {
+      const before = yield* ledger.checkpoint("CANARYreason")
+      const cut = yield* ledger.append(secret("b"))
+      yield* ledger.rollback(before, { operator: "ada", reason: "CANARYreason" })
+      yield* Stream.runDrain(ledger.events({ after: cut }))
+    })
 }
 
 /** What opening says to a directory that was closed with one secret row, and then changed. */
@@ -118,9 +127,20 @@ const withDisk = (fault: faults.Fault) =>
     })
   })
 
+const planOutdated = Effect.gen(function* () {
+  const directory = path.join(yield* TestLedger.directory, "ledger")
+  yield* using({ directory }, (ledger) => ledger.appendAll([secret("a"), secret("b")]))
+  damage(segmentOf(directory), "ANARYpayload")
+  const plan = yield* SealogNode.diagnose({ directory })
+  fs.appendFileSync(segmentOf(directory), "CANARYforeign\n")
+  fs.writeFileSync(path.join(directory, "segments", "foreign"), "CANARY")
+  return yield* failureOf(SealogNode.repair(plan, { operator: "ada", reason: "CANARYreason" }))
+})
+
 /** What fails elsewhere. */
 const others: { readonly [tag: string]: Effect.Effect<unknown, unknown, Scope.Scope> } = {
   JournalError: withDisk({ operation: "write", path: ".jsonl", code: "ENOSPC", bytes: 40 }),
+  PlanOutdated: planOutdated,
   OutcomeUnknown: withDisk({ operation: "sync", path: ".jsonl" }),
   LedgerClosed: Effect.gen(function* () {
     const directory = path.join(yield* TestLedger.directory, "ledger")
