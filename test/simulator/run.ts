@@ -29,9 +29,9 @@ const type = "cortex.event.tool_call.v1"
 
 const draftOf = (name: string, more: Partial<Draft> = {}): Named => ({
   type,
-  id: idFrom(name),
   payload: { name },
-  ...more
+  ...more,
+  id: more.id ?? idFrom(name)
 })
 
 const rule = PolicyGate.rule({ id: "simulator.rule" }, (draft) =>
