@@ -29,6 +29,7 @@ const sealog = Command.make("sealog").pipe(
     Parity.command,
     Read.tail,
     Read.show,
+    Read.path,
     Backup.command,
     Doctor.command
   ])

@@ -14,6 +14,7 @@ import { cortexTypes, isType, Source } from "./Event.ts"
 import * as EventId from "./EventId.ts"
 import { clip, pointer } from "./jsonError.ts"
 import * as jsonText from "./jsonText.ts"
+import { RefusedPayload } from "./payloadCodec.ts"
 import { lineBytesMaxDefault } from "./Segment.ts"
 import * as Timestamp from "./Timestamp.ts"
 
@@ -140,6 +141,10 @@ export const complete = (
     Result.fail(new DraftInvalid({ index, path, expected, actual }))
   const shape = checkShape(draft)
   if (Option.isSome(shape)) return bad(...shape.value)
+  if (draft.payload instanceof RefusedPayload) {
+    const { actual, expected, path } = draft.payload
+    return bad(path, expected, actual)
+  }
   const cortex = options.mode === "cortex"
   if (cortex ? !cortexTypes.has(draft.type) : !isType(draft.type)) {
     const expected = cortex ? "one of Cortex's ten types" : "a type like lower.case.name.v1"

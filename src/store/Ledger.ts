@@ -38,9 +38,10 @@ import type { OpenReport } from "./Opening.ts"
 import * as Operations from "./Operations.ts"
 import * as PolicyGate from "./PolicyGate.ts"
 import type { ReadError } from "./Reader.ts"
-import { makeRows, Reader } from "./Reader.ts"
+import { Reader } from "./Reader.ts"
 import { ReadSql } from "./ReadSql.ts"
 import * as Replay from "./Replay.ts"
+import * as Rows from "./Rows.ts"
 import * as Verify from "./Verify.ts"
 import * as VerifyPart from "./VerifyPart.ts"
 import type { AppendError, AppendOptions, Receipt } from "./Receipt.ts"
@@ -124,7 +125,7 @@ const makeReading = Effect.fnUntraced(function* (
   hashes: Hashes.Hashes
 ) {
   const files = yield* Effect.context<Files>()
-  const rows = yield* makeRows(journal, sql, hashes)
+  const rows = yield* Rows.make(journal, sql, hashes)
   const settled = Effect.mapError(Mirror.settled(sql), mirrorError("read its head"))
   const reading: Reader["Service"] = {
     head: rows.head,
@@ -132,7 +133,11 @@ const makeReading = Effect.fnUntraced(function* (
       Effect.map(rows.get(ref), ({ event }) => event)
     ),
     line: (ref) => Effect.map(rows.get(ref), ({ bytes }) => bytes),
-    events: (query) => rows.events(query).pipe(Stream.withSpan("Ledger.events")),
+    events: (query) =>
+      Rows.typed(query?.kinds, rows.events(query)).pipe(Stream.withSpan("Ledger.events")),
+    path: (leaf, query) =>
+      Rows.typed(query?.kinds, rows.path(leaf, query)).pipe(Stream.withSpan("Ledger.path")),
+    summary: rows.summary.pipe(Effect.withSpan("Ledger.summary")),
     checkpoints: Effect.map(Checkpoints.list(journal.layout, hashes), (found) =>
       found.flatMap((one) => (one._tag === "Sound" ? [one.checkpoint] : []))
     ).pipe(Effect.withSpan("Ledger.checkpoints"), Effect.provideContext(files)),

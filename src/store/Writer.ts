@@ -40,7 +40,7 @@ import { JournalFinal, OutcomeUnknown } from "./Journal.ts"
 import * as Mirror from "./Mirror.ts"
 import * as MirrorTree from "./MirrorTree.ts"
 import type { PolicyGate } from "./PolicyGate.ts"
-import type { Rows } from "./Reader.ts"
+import type { Rows } from "./Rows.ts"
 import type { AppendError, AppendOptions, Receipt, Refusal } from "./Receipt.ts"
 import { LedgerClosed, MirrorBehind } from "./Receipt.ts"
 

@@ -57,6 +57,8 @@ const judged: ReadonlyArray<readonly [call: RegExp, why: string]> = [
   [/^store\/Group\.ts: unsafe\(`PRAGMA query_only = \$\{on \? "ON" : "OFF"\}`\)$/, "two constants"],
   [/^store\/Ledger\.ts: unsafe\(`PRAGMA wal_checkpoint\(\$\{mode\}\)`\)$/, "one of two literals"],
   [/^store\/Mirror\.ts: unsafe\((?:events|index|keys)Table\)$/, "constant of the module"],
+  [/^store\/Mirror\.ts: unsafe\((?:stateTable|parentIndex)\)$/, "constant of the module"],
+  [/^store\/MirrorCut\.ts: unsafe\(`PRAGMA synchronous = \$\{mode\}`\)$/, "one of two literals"],
   [/^store\/Replay\.ts: literal\(table\)$/, "one of two literals, IndexTable"],
   [/^store\/statements\.ts: unsafe\(text, params\)$/, "texts of `remembered`, values bound"],
   [
@@ -95,7 +97,10 @@ const judgedTemplates: ReadonlyArray<string> = [
   "store/FilePair.ts: `PRAGMA query_only${value}`",
   'store/Group.ts: `PRAGMA query_only = ${on ? "ON" : "OFF"}`',
   "store/Ledger.ts: `PRAGMA wal_checkpoint(${mode})`",
-  // `all` and `ids` are placeholders, made from a count.
+  "store/MirrorCut.ts: `PRAGMA synchronous = ${mode}`",
+  // `all`, `ids`, `seqs` and `place(n)` are placeholders, made from a count.
+  "store/IndexScan.ts: `SELECT * FROM sealog_index WHERE seq IN (${seqs})`",
+  "store/MirrorTree.ts: `INSERT INTO sealog_state (name, seq, value) VALUES ('tree', ${place(1)}, ${place(2)}) ON CONFLICT (name) DO UPDATE SET seq = excluded.seq, value = excluded.value`",
   'store/Mirror.ts: `SELECT name, value, seq FROM sealog_keys WHERE ${all || "1 = 0"}`',
   "store/Mirror.ts: `SELECT * FROM sealog_index WHERE event_id IN (${ids})`",
   "store/Mirror.ts: `SELECT * FROM events WHERE id IN (${ids})`",
