@@ -7,8 +7,8 @@ import * as fs from "node:fs"
 import * as path from "node:path"
 import { fileURLToPath } from "node:url"
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Exit, Layer, Scope, Stream, Tracer } from "effect"
-import { FilePair } from "../../src/index.ts"
+import { Effect, Exit, Layer, Schema, Scope, Stream, Tracer } from "effect"
+import { Event, FilePair } from "../../src/index.ts"
 import * as SealogNode from "../../src/platform/SealogNode.ts"
 import * as SqliteClient from "../../src/platform/SqliteClient.ts"
 import { Ledger } from "../../src/store/Ledger.ts"
@@ -79,6 +79,10 @@ const inOpen: { readonly [tag: string]: Provoke } = {
   EventNotFound: (ledger) => ledger.get("evt_01JZZZZZZZZZZZZZZZZZZZZZZZ"),
   PositionUnknown: (ledger) =>
     Stream.runDrain(ledger.events({ after: { seq: 1, leafHash: "0".repeat(64) } })),
+  EventUndecodable: (ledger) => {
+    const kinds = [Event.define("a.v1", Schema.Array(Schema.Int))]
+    return Stream.runDrain(ledger.events({ kinds }))
+  },
   RowDamaged: (ledger, directory) => {
     damage(segmentOf(directory), "ANARYpayload")
     return ledger.get(1)
