@@ -10,6 +10,8 @@ import * as SealogNode from "../platform/SealogNode.ts"
 import * as Append from "./append.ts"
 import * as Backup from "./backup.ts"
 import * as Doctor from "./doctor.ts"
+import * as Export from "./export.ts"
+import * as Import from "./import.ts"
 import { Ending, of as endingOf, plain } from "./Ending.ts"
 import { layer as layerOutput, Output } from "./Output.ts"
 import * as Parity from "./parity.ts"
@@ -31,6 +33,8 @@ const sealog = Command.make("sealog").pipe(
     Read.show,
     Read.path,
     Backup.command,
+    Import.command,
+    Export.command,
     Doctor.command
   ])
 )

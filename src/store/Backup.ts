@@ -71,7 +71,7 @@ export const make = Effect.fn("Backup.make")(function* (
   const fs = yield* FileSystem.FileSystem
   const paths = yield* Path.Path
   const to = Layout.of(paths, journal.format === "cortex" ? { file: directory } : { directory })
-  yield* refuseInside(to, journal.layout)
+  yield* refuseInside(to, journal.layout, "back up")
   yield* refuseTaken(to)
   const parent = journal.format === "cortex" ? paths.dirname(to.journal) : to.journal
   yield* durable.makeDirectory(parent)
@@ -94,7 +94,7 @@ export const make = Effect.fn("Backup.make")(function* (
   }
   yield* durable.syncDirectory(parent)
   yield* copyStated(journal.layout, to, head, hashes)
-  if (!(yield* isThere)) return yield* rolledBack(to.name)
+  if (!(yield* isThere)) return yield* rolledBack("back up", to.name)
   if (journal.format === "segments") {
     const identity = journal.layout.ledgerJson
     const text = yield* Effect.mapError(fs.readFile(identity), journalError("read", identity))
@@ -105,13 +105,13 @@ export const make = Effect.fn("Backup.make")(function* (
 })
 
 /** The copy's position was cut while it was made. */
-export const rolledBack = (path: string): JournalError =>
+export const rolledBack = (operation: string, path: string): JournalError =>
   new JournalError({
-    operation: "back up",
+    operation,
     path,
     code: null,
     cause: new Error("the ledger was rolled back meanwhile"),
-    hint: "what was copied is no ledger; remove it, and back up again"
+    hint: "what was copied by then is of no use; remove it where it is there, and try again"
   })
 
 /** Copy a directory of regular files, and those in it, durable. */
@@ -152,7 +152,11 @@ const copyStated = Effect.fnUntraced(function* (
 })
 
 /** A copy inside the ledger would be a foreign file among its own. */
-const refuseInside = Effect.fnUntraced(function* (to: Layout.Layout, own: Layout.Layout) {
+export const refuseInside = Effect.fnUntraced(function* (
+  to: Layout.Layout,
+  own: Layout.Layout,
+  operation: string
+) {
   const fs = yield* FileSystem.FileSystem
   const paths = yield* Path.Path
   const real = (path: string) => Effect.orElseSucceed(fs.realPath(path), () => path)
@@ -160,7 +164,7 @@ const refuseInside = Effect.fnUntraced(function* (to: Layout.Layout, own: Layout
   for (let at = to.name; ; at = paths.dirname(at)) {
     if (at === own.root || (yield* real(at)) === root) {
       return yield* new JournalError({
-        operation: "back up",
+        operation,
         path: to.name,
         code: "EINVAL",
         cause: new Error("the place lies inside the ledger"),

@@ -23,11 +23,13 @@ import * as Backup from "./Backup.ts"
 import * as Checkpoints from "./Checkpoints.ts"
 import * as durable from "./durable.ts"
 import type { JournalError } from "./errors.ts"
-import { MirrorError, mirrorError, unwritableBecause } from "./errors.ts"
+import { MirrorError, mirrorError, RowDamaged, unwritableBecause } from "./errors.ts"
+import * as Export from "./Export.ts"
 import type { Guard } from "./Guard.ts"
 import * as HomeModule from "./Home.ts"
 import { Home } from "./Home.ts"
 import * as Journal from "./Journal.ts"
+import * as Import from "./Import.ts"
 import * as JournalWriter from "./JournalWriter.ts"
 import type { Location } from "./Layout.ts"
 import * as Layout from "./Layout.ts"
@@ -47,6 +49,8 @@ import * as VerifyPart from "./VerifyPart.ts"
 import type { AppendError, AppendOptions, Receipt } from "./Receipt.ts"
 import * as Writer from "./Writer.ts"
 
+export { hasSidecar, sidecarPath } from "./Home.ts"
+
 /** The hash functions that are used; plain code where nothing faster is given. */
 export const CurrentHashes: Context.Reference<Hashes.Hashes> = Context.Reference("sealog/Hashes", {
   defaultValue: () => Hashes.noble
@@ -65,6 +69,19 @@ export class Ledger extends Context.Service<
       drafts: ReadonlyArray<Draft>,
       options?: AppendOptions
     ) => Effect.Effect<ReadonlyArray<Receipt>, AppendError>
+    /**
+     * Make rows of lines of elsewhere, as an operation; run again, it adds nothing that is there.
+     * Lines that are refused are reported. When this answers, what it appended survives a crash.
+     */
+    readonly import: <E = never, R = never, E2 = never, R2 = never>(
+      lines: Import.Lines<E, R>,
+      toDraft: Import.ToDraft<E2, R2>,
+      options?: Import.Options
+    ) => Effect.Effect<
+      Import.ImportReport,
+      E | Exclude<E2, Import.LineRefused> | Import.ImportError,
+      R | R2
+    >
     /** State the head, durable when it answers; `reason` is kept. */
     readonly checkpoint: (reason: string) => Effect.Effect<Checkpoint, Maintenance.CheckpointError>
     /**
@@ -122,11 +139,33 @@ const nameOf = (paths: Path.Path, name: string): string => paths.parse(name).nam
 const makeReading = Effect.fnUntraced(function* (
   journal: Journal.JournalReader,
   sql: SqlClient.SqlClient,
-  hashes: Hashes.Hashes
+  hashes: Hashes.Hashes,
+  ledgerId: string
 ) {
   const files = yield* Effect.context<Files>()
+  const provided = yield* durable.withFiles
   const rows = yield* Rows.make(journal, sql, hashes)
   const settled = Effect.mapError(Mirror.settled(sql), mirrorError("read its head"))
+  const isThere = (head: Head) =>
+    Effect.map(
+      Effect.mapError(Mirror.at(sql, head.seq), mirrorError("find its head")),
+      (row) => head.seq === 0 || row?.leaf_hash === head.leafHash
+    )
+  /** A file that a rollback has cut meanwhile is shorter than it was, and not damaged. */
+  const notRolledBack = <A, E, R>(
+    copy: Effect.Effect<A, E | RowDamaged, R>,
+    head: Head,
+    operation: string,
+    to: string
+  ) =>
+    Effect.catchIf(
+      copy,
+      (error): error is RowDamaged => error instanceof RowDamaged,
+      (error) =>
+        Effect.flatMap(isThere(head), (there) =>
+          Effect.fail(there ? error : Backup.rolledBack(operation, to))
+        )
+    )
   const reading: Reader["Service"] = {
     head: rows.head,
     get: Effect.fn("Ledger.get")((ref: string | number) =>
@@ -152,22 +191,21 @@ const makeReading = Effect.fnUntraced(function* (
         const { head, place } = yield* settled
         // What the index says of the newest row decides how much is copied.
         if (place !== undefined) yield* rows.get(head.seq)
-        const isThere = Effect.map(
-          Effect.mapError(Mirror.at(sql, head.seq), mirrorError("find its head")),
-          (row) => head.seq === 0 || row?.leaf_hash === head.leafHash
-        )
-        return yield* Backup.make(journal, hashes, head, place, directory, isThere).pipe(
-          // A file that a rollback has cut meanwhile is shorter than it was, and not damaged.
-          Effect.catchTag("RowDamaged", (error) =>
-            Effect.flatMap(isThere, (there) =>
-              Effect.fail(there ? error : Backup.rolledBack(directory))
-            )
-          )
-        )
-      }).pipe(Effect.catchTag("EventNotFound", Effect.die), Effect.provideContext(files))
+        const copy = Backup.make(journal, hashes, head, place, directory, isThere(head))
+        return yield* notRolledBack(copy, head, "back up", directory)
+      }).pipe(Effect.catchTag("EventNotFound", Effect.die), Effect.provideContext(files)),
+    export: (file) =>
+      Effect.flatMap(settled, ({ head }) => {
+        const job = { journal, hashes, head, ledgerId, isThere: isThere(head) }
+        return notRolledBack(provided(Export.make(job, file)), head, "export", file)
+      })
   }
   return { reading, rows }
 })
+
+/** What a ledger is called where its `ledger.json` does not say it. */
+const idOf = (paths: Path.Path, home: Home["Service"], settings: Settings): string =>
+  home.identity?.id ?? settings.ledgerId ?? nameOf(paths, home.layout.name)
 
 /** Give `ledger.json` to a new ledger, now that everything else of it is durable. */
 const settleHome = Effect.fnUntraced(function* (settings: Settings) {
@@ -175,7 +213,7 @@ const settleHome = Effect.fnUntraced(function* (settings: Settings) {
   const paths = yield* Path.Path
   if (home.identity !== undefined) return
   const created = Timestamp.fromMillis(yield* Clock.currentTimeMillis)
-  const id = settings.ledgerId ?? nameOf(paths, home.layout.name)
+  const id = idOf(paths, home, settings)
   yield* home.settle({ id, format: HomeModule.format, created })
 })
 
@@ -247,7 +285,8 @@ const open = Effect.fnUntraced(function* (settings: Settings) {
   yield* settleHome(settings)
   const journalWriter = yield* JournalWriter.makeWriter(journal, { lineBytesMax, segmentBytesMax })
   yield* journalWriter.resume(last, head)
-  const { reading, rows } = yield* makeReading(journal, readSql, hashes)
+  const ledgerId = idOf(yield* Path.Path, home, settings)
+  const { reading, rows } = yield* makeReading(journal, readSql, hashes, ledgerId)
   const writer = yield* Writer.make({
     sql,
     journal: journalWriter,
@@ -282,10 +321,12 @@ const open = Effect.fnUntraced(function* (settings: Settings) {
     return receipt
   })
   const maintenance = yield* Maintenance.make({ journal, journalWriter, writer, sql, hashes })
+  const numbers = settings.numbers ?? "lossless"
   return Ledger.of({
     ...reading,
     ...maintenance,
     opened,
+    import: yield* Import.make({ journal, rows, writer, numbers, hashes }),
     append,
     appendAll: (drafts, options = {}) => appendAll(drafts, options),
     replay: makeReplay(journal, sql, hashes, writer, reading.parity)
@@ -299,7 +340,8 @@ const openReadOnly = Effect.fnUntraced(function* (settings: Settings, reason: st
   const hashes = yield* CurrentHashes
   const lineBytesMax = settings.lineBytesMax ?? Segment.lineBytesMaxDefault
   const journal = yield* Journal.makeReader(home.layout, { lineBytesMax })
-  const { reading } = yield* makeReading(journal, sql, hashes)
+  const ledgerId = idOf(yield* Path.Path, home, settings)
+  const { reading } = yield* makeReading(journal, sql, hashes, ledgerId)
   const head: Head = yield* reading.head
   const refused = Effect.fail(
     new Journal.JournalFinal({
@@ -315,6 +357,7 @@ const openReadOnly = Effect.fnUntraced(function* (settings: Settings, reason: st
     opened: { _tag: "ReadOnly", head, reason },
     append: () => refused,
     appendAll: () => refused,
+    import: () => refused,
     checkpoint: () => refused,
     rollback: () => refused,
     rebuild: () => refused,
@@ -371,9 +414,10 @@ export const layerReader = (
       const hashes = yield* CurrentHashes
       const lineBytesMax = options.lineBytesMax ?? Segment.lineBytesMaxDefault
       const layout = Layout.of(paths, options)
-      yield* HomeModule.readIdentity(layout)
+      const identity = yield* HomeModule.readIdentity(layout)
+      const ledgerId = identity?.id ?? nameOf(paths, layout.name)
       const journal = yield* Journal.makeReader(layout, { lineBytesMax })
-      return Reader.of((yield* makeReading(journal, sql, hashes)).reading)
+      return Reader.of((yield* makeReading(journal, sql, hashes, ledgerId)).reading)
     })
   )
 

@@ -17,6 +17,7 @@ import type { Operation } from "../core/Operation.ts"
 import type { ParityReport } from "../core/Parity.ts"
 import type { VerifyReport } from "../core/VerifyReport.ts"
 import type { BackupReport } from "./Backup.ts"
+import type { NotExportable } from "./Export.ts"
 import type { RolledBack } from "./CutHistory.ts"
 import type { JournalError, MirrorError, RowDamaged } from "./errors.ts"
 import type { IdConflict } from "./Mirror.ts"
@@ -134,5 +135,7 @@ export class Reader extends Context.Service<
     readonly parity: Effect.Effect<ParityReport, ChainBroken | IdConflict | ReadError>
     /** Copy segments and identity up to the head into a new directory; durable when it returns. */
     readonly backup: (directory: string) => Effect.Effect<BackupReport, ReadError>
+    /** Write the rows up to the head to one new file that the original reads; durable likewise. */
+    readonly export: (file: string) => Effect.Effect<BackupReport, NotExportable | ReadError>
   }
 >()("sealog/Reader") {}

@@ -1,11 +1,12 @@
 /** What callers see in the types: the error union of every method, and what layers ask for. */
 import { describe, expectTypeOf, it } from "@effect/vitest"
 import type { Effect, FileSystem, Layer, Path, Result, Stream } from "effect"
-import { Context, Effect as Effects, Schema } from "effect"
+import { Context, Data, Effect as Effects, Schema } from "effect"
 import type { SecureRandom } from "effect/crypto"
 import type { SqlClient } from "effect/sql"
 import type { SqlError } from "effect/sql/SqlError"
 import type { ChainBroken, Head } from "../../src/core/Chain.ts"
+import type { Draft } from "../../src/core/Draft.ts"
 import * as Events from "../../src/core/Event.ts"
 import type { Event, EventUndecodable, Position } from "../../src/core/Event.ts"
 import type { ParityReport } from "../../src/core/Parity.ts"
@@ -14,6 +15,8 @@ import type { VerifyReport } from "../../src/core/VerifyReport.ts"
 import * as SealogNode from "../../src/platform/SealogNode.ts"
 import type { BackupReport } from "../../src/store/Backup.ts"
 import type { Guard } from "../../src/store/Guard.ts"
+import type { ImportReport, Line, LineRefused } from "../../src/store/Import.ts"
+import { fields } from "../../src/store/Import.ts"
 import type { Ledger, OpenError } from "../../src/store/Ledger.ts"
 import type { verify } from "../../src/store/Ledger.ts"
 import type * as Mirror from "../../src/store/Mirror.ts"
@@ -58,6 +61,33 @@ describe("the error union", () => {
     expectTypeOf<ErrorOf<ReturnType<Open["get"]>>>().toEqualTypeOf<Read | "EventNotFound">()
     expectTypeOf<ErrorOf<ReturnType<Open["line"]>>>().toEqualTypeOf<Read | "EventNotFound">()
     expectTypeOf<ErrorOf<ReturnType<Open["backup"]>>>().toEqualTypeOf<Read>()
+    expectTypeOf<ErrorOf<ReturnType<Open["export"]>>>().toEqualTypeOf<Read | "NotExportable">()
+  })
+
+  it("of import has what its source and its drafts fail with, and no line that is refused", () => {
+    class Lost extends Data.TaggedError("Lost") {}
+    class Odd extends Data.TaggedError("Odd") {}
+    class Files extends Context.Service<Files, string>()("test/types/Files") {}
+    type Own =
+      | Exclude<
+          Append,
+          "DraftInvalid" | "PayloadTooLarge" | "PolicyRefused" | "IdConflict" | "UnknownParent"
+        >
+      | "RequestInvalid"
+      | "OperationFailed"
+    const source = (): Stream.Stream<Uint8Array, Lost, Files> => {
+      throw new Error("for its type only")
+    }
+    const make = (line: Line): Effect.Effect<Draft, Odd | LineRefused> => {
+      throw new Error(line.text)
+    }
+    const imports = (open: Open) =>
+      [() => open.import([], fields()), () => open.import(source(), make)] as const
+    type Imports = ReturnType<typeof imports>
+    expectTypeOf<ErrorOf<ReturnType<Imports[0]>>>().toEqualTypeOf<Own>()
+    expectTypeOf<ErrorOf<ReturnType<Imports[1]>>>().toEqualTypeOf<Own | "Lost" | "Odd">()
+    expectTypeOf<Effect.Services<ReturnType<Imports[1]>>>().toEqualTypeOf<Files>()
+    expectTypeOf<Effect.Success<ReturnType<Imports[0]>>>().toEqualTypeOf<ImportReport>()
   })
 
   it("of verify has no damage in it, as damage is its answer", () => {
