@@ -6,8 +6,8 @@
  * repair, as rows that can be read. Rows of the mirror beyond that, or all of them where it is of
  * another history, are kept as text and taken out. What opening mends by itself is no repair's.
  */
-import { Effect, Path, Result, Schema } from "effect"
-import type { FileSystem } from "effect"
+import { Effect, Result, Schema } from "effect"
+import type { FileSystem, Path } from "effect"
 import type { SqlClient } from "effect/sql"
 import type { Head } from "../core/Chain.ts"
 import * as Chain from "../core/Chain.ts"

@@ -42,6 +42,7 @@ import { makeRows, Reader } from "./Reader.ts"
 import { ReadSql } from "./ReadSql.ts"
 import * as Replay from "./Replay.ts"
 import * as Verify from "./Verify.ts"
+import * as VerifyPart from "./VerifyPart.ts"
 import type { AppendError, AppendOptions, Receipt } from "./Receipt.ts"
 import * as Writer from "./Writer.ts"
 
@@ -73,6 +74,11 @@ export class Ledger extends Context.Service<
       to: Checkpoint | number,
       request: Request
     ) => Effect.Effect<Operation, Maintenance.OperationError>
+    /**
+     * Make index and mirror anew from the journal alone. Readers see the old rows until it is done;
+     * appends wait. Where it fails nothing is changed. Recorded, with who asked for it and why.
+     */
+    readonly rebuild: (request: Request) => Effect.Effect<Operation, Maintenance.RebuildError>
     /** Bring the mirror up to the journal, row by row; asks no policy. May be run again. */
     readonly replay: Effect.Effect<
       Replay.ReplayReport,
@@ -141,7 +147,18 @@ const makeReading = Effect.fnUntraced(function* (
         const { head, place } = yield* settled
         // What the index says of the newest row decides how much is copied.
         if (place !== undefined) yield* rows.get(head.seq)
-        return yield* Backup.make(journal, head, place, directory)
+        const isThere = Effect.map(
+          Effect.mapError(Mirror.at(sql, head.seq), mirrorError("find its head")),
+          (row) => head.seq === 0 || row?.leaf_hash === head.leafHash
+        )
+        return yield* Backup.make(journal, hashes, head, place, directory, isThere).pipe(
+          // A file that a rollback has cut meanwhile is shorter than it was, and not damaged.
+          Effect.catchTag("RowDamaged", (error) =>
+            Effect.flatMap(isThere, (there) =>
+              Effect.fail(there ? error : Backup.rolledBack(directory))
+            )
+          )
+        )
       }).pipe(Effect.catchTag("EventNotFound", Effect.die), Effect.provideContext(files))
   }
   return { reading, rows }
@@ -165,6 +182,14 @@ const walCheckpoint = (sql: SqlClient.SqlClient, mode: "PASSIVE" | "TRUNCATE") =
     orElse: () => Effect.void
   })
 
+const rolledBackMeanwhile = Effect.fail(
+  new MirrorError({
+    operation: "replay",
+    cause: new Error("the ledger was rolled back meanwhile"),
+    hint: "Nothing of what was cut was taken in; replay again."
+  })
+)
+
 const makeReplay = (
   journal: Journal.JournalReader,
   sql: SqlClient.SqlClient,
@@ -176,13 +201,19 @@ const makeReplay = (
     let replayed = 0
     let skippedExisting = 0
     const until = writer.head().seq
+    const rollbacks = writer.rollbacks()
+    const take = Effect.fnUntraced(function* (rows: ReadonlyArray<Replay.Placed>) {
+      // Rows that were read before a rollback are not the ledger's any more.
+      if (writer.rollbacks() !== rollbacks) return yield* rolledBackMeanwhile
+      return yield* Replay.replayBatch(sql, journal, hashes, rows)
+    })
     yield* Replay.walk(
       journal,
       hashes,
       Replay.beginning,
       until,
       Effect.fnUntraced(function* (rows: ReadonlyArray<Replay.Placed>) {
-        const inserted = yield* writer.between(Replay.replayBatch(sql, journal, hashes, rows))
+        const inserted = yield* writer.between(take(rows))
         replayed += inserted
         skippedExisting += rows.length - inserted
       })
@@ -281,6 +312,7 @@ const openReadOnly = Effect.fnUntraced(function* (settings: Settings, reason: st
     appendAll: () => refused,
     checkpoint: () => refused,
     rollback: () => refused,
+    rebuild: () => refused,
     replay: Effect.fail(
       new MirrorError({
         operation: "replay",
@@ -369,6 +401,16 @@ export const layer = <Rs extends ReadonlyArray<unknown> = readonly []>(
     Layer.provide(HomeModule.layer(options)),
     Layer.provide(PolicyGate.layer<Rs[number]>(options.rules ?? []))
   )
+
+/** Verify the rows of a file that an operation has cut, by itself. Damage is an answer. */
+export const verifyPart = Effect.fnUntraced(function* (
+  file: string,
+  options: Pick<Verify.VerifyOptions, "failuresMax"> & { readonly lineBytesMax?: number } = {}
+) {
+  const hashes = yield* CurrentHashes
+  const lineBytesMax = options.lineBytesMax ?? Segment.lineBytesMaxDefault
+  return yield* VerifyPart.part(file, hashes, { ...options, lineBytesMax })
+})
 
 /** Why files could not be verified at all; damage is an answer instead. */
 export type VerifyError =

@@ -20,7 +20,7 @@ import type { Head } from "../core/Chain.ts"
 import type { Checkpoint } from "../core/Checkpoint.ts"
 import type { Position } from "../core/Event.ts"
 import type * as Hashes from "../core/Hashes.ts"
-import type * as Merkle from "../core/Merkle.ts"
+import * as Merkle from "../core/Merkle.ts"
 import * as Recovery from "../core/Recovery.ts"
 import * as durable from "./durable.ts"
 import * as Anchor from "./Anchor.ts"
@@ -134,7 +134,7 @@ const checkFollowing = Effect.fnUntraced(function* (
   for (const [nth, next] of files.entries()) {
     if (next.segment > until) return
     const file = files[nth - 1]
-    const place = { path: file?.path ?? journal.layout.journal, offset: file?.bytes ?? 0 }
+    const place = { path: file?.path ?? next.path, offset: file?.bytes ?? 0 }
     const damage = (reason: string) =>
       damagedAt(journal, { ...place, seq: next.segment, reason, follows: true })
     if (file === undefined) {
@@ -389,7 +389,7 @@ export const recover: (
   const checkpoint = yield* Checkpoints.newestSound(layout, hashes)
   const { from, settled } = yield* anchor(sql, journal, files, hashes, actions)
   yield* checkBehind(sql, journal, settled, checkpoint)
-  yield* checkFollowing(sql, journal, files, from.segment)
+  if (settled.seq > 0) yield* checkFollowing(sql, journal, files, from.segment)
   const plan = yield* scan(journal, files, from, checkpoint, hashes)
   if (plan.cut !== undefined) {
     if (isNew && plan.head.seq === 0) {
@@ -413,7 +413,8 @@ export const recover: (
     mirrorError("read its tree")
   )
   const last = (yield* listed(journal)).at(-1)
-  return { head: plan.head, last, tree: tree?.size === plan.head.seq ? tree : undefined, actions }
+  const known = plan.head.seq === 0 ? Merkle.empty : tree
+  return { head: plan.head, last, tree: known?.size === plan.head.seq ? known : undefined, actions }
 })
 
 /** The files of the journal; a foreign one among them is damage. */

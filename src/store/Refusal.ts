@@ -54,7 +54,15 @@ export const diverged = (
   reason: string,
   expected: string,
   actual: string
-) => new LedgerDiverged({ directory: journal.layout.name, seq, reason, expected, actual })
+) =>
+  new LedgerDiverged({
+    directory: journal.layout.name,
+    // The mirror's newest row may be anything that someone put there.
+    seq: Number.isSafeInteger(seq) ? seq : 0,
+    reason,
+    expected,
+    actual
+  })
 
 /** This journal is damaged at a place. */
 export const damagedAt = (

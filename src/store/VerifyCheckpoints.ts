@@ -303,11 +303,18 @@ export const begin = Effect.fnUntraced(function* (
     const place = { level: "index", name: "tree", path: layout.mirror } as const
     all.push({ ...place, size: tree.size, root, checkpoint: undefined })
   }
-  const rows = new Rows(Merkle.empty, all, hashes, ({ level, path }, why, seq) =>
-    verifier.fail(level, fileLine(path), "", why, seq)
-  )
+  let wrongTree: Reason | undefined
+  const rows = new Rows(Merkle.empty, all, hashes, ({ level, path }, why, seq) => {
+    if (level === "index") wrongTree = why
+    else verifier.fail(level, fileLine(path), "", why, seq)
+  })
   const end = Effect.gen(function* () {
     rows.end(verifier.rows)
+    // Where rows were changed the tree over what they were is not at fault.
+    const isSound = !(["rows", "seal", "lines"] as const).some((level) => verifier.hasFailed(level))
+    if (wrongTree !== undefined && isSound) {
+      verifier.fail("index", fileLine(layout.mirror), "", wrongTree, 0)
+    }
     for (const { folder, isEnded, plan } of operations) {
       if (plan === undefined || !isEnded) continue
       yield* cutHistory(reader, operations, { folder, plan }, hashes, verifier)

@@ -111,6 +111,7 @@ export const make = Effect.fnUntraced(function* (deps: Dependencies) {
   let tree = deps.tree
   let behind = false
   let counted = false
+  let rollbacks = 0
   let closed = false
   let unchecked = 0
   /** SQL's data version when its rows were counted last. */
@@ -408,27 +409,42 @@ export const make = Effect.fnUntraced(function* (deps: Dependencies) {
     })
   })
 
+  /** Nothing is final and nobody has closed the ledger. */
+  const open = Effect.gen(function* () {
+    if (closed) return yield* new LedgerClosed()
+    const final = journal.final()
+    if (final !== undefined) return yield* final
+  })
+
+  /** Change the mirror between two groups, whatever its state; not to be interrupted. */
+  const alone = <A, E, R>(change: Effect.Effect<A, E, R>) =>
+    between(Effect.uninterruptible(Effect.andThen(open, change)))
+
   /** Change the ledger between two groups, its mirror at the head; not to be interrupted. */
   const exclusively = <A, E, R>(change: Effect.Effect<A, E, R>) =>
-    between(
-      Effect.uninterruptible(
-        Effect.andThen(
-          Effect.gen(function* () {
-            if (closed) return yield* new LedgerClosed()
-            yield* ready
-          }),
-          change
-        )
-      )
-    )
+    alone(Effect.andThen(ready, change))
 
-  /** Go on from here: a rollback has moved the end of the journal. */
+  /** Go on from here, where journal and mirror now end. */
   const goOnFrom = (to: Head, grown: Merkle.Tree | undefined): void => {
+    if (to.seq < head.seq) rollbacks++
     head = to
     tree = grown
+    behind = false
   }
 
-  return { submit, run, close, between, exclusively, goOnFrom, currentTree, head: () => head }
+  return {
+    submit,
+    run,
+    close,
+    between,
+    alone,
+    exclusively,
+    goOnFrom,
+    currentTree,
+    head: () => head,
+    /** How often the end of the journal went back: what was read of it before may be gone. */
+    rollbacks: () => rollbacks
+  }
 })
 
 const mirrorLost = ({ contributing: [vote] }: Policy.Decision) =>

@@ -28,11 +28,14 @@ type Named = Draft & { readonly id: string }
 
 const type = "cortex.event.tool_call.v1"
 
-const draftOf = (name: string, more: Partial<Named> = {}): Named => ({
+const draftOf = (
+  name: string,
+  more: Omit<Partial<Draft>, "id"> & { readonly id?: string } = {}
+): Named => ({
   type,
+  id: idFrom(name),
   payload: { name },
-  ...more,
-  id: more.id ?? idFrom(name)
+  ...more
 })
 
 const rule = PolicyGate.rule({ id: "simulator.rule" }, (draft) =>
