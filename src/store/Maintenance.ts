@@ -17,8 +17,10 @@ import * as Timestamp from "../core/Timestamp.ts"
 import * as Checkpoints from "./Checkpoints.ts"
 import * as durable from "./durable.ts"
 import type { JournalError, MirrorError, RowDamaged } from "./errors.ts"
+import { mirrorError } from "./errors.ts"
 import type { JournalFinal, JournalReader } from "./Journal.ts"
 import type { JournalWriter } from "./JournalWriter.ts"
+import * as Mirror from "./Mirror.ts"
 import * as Operations from "./Operations.ts"
 import type { LedgerClosed } from "./Receipt.ts"
 import * as Rebuild from "./Rebuild.ts"
@@ -129,9 +131,12 @@ export const make = Effect.fnUntraced(function* (deps: Dependencies) {
     })
   })
 
-  /** Where the head's line ends; a ledger without rows begins with its first segment. */
-  const place = () =>
-    journalWriter.place() ?? { segment: journal.format === "cortex" ? 0 : 1, offset: 0 }
+  /** Where the head's line ends, whatever file comes next; without rows the first one begins. */
+  const behindHead = Effect.gen(function* () {
+    const { place } = yield* Effect.mapError(Mirror.settled(sql), mirrorError("read its head"))
+    if (place === undefined) return { segment: journal.format === "cortex" ? 0 : 1, offset: 0 }
+    return { segment: place.segment, offset: place.offset + place.length + 1 }
+  })
 
   const checkpointNow = Effect.fnUntraced(function* (reason: string, tree: Merkle.Tree) {
     const next = yield* nextNumber
@@ -142,14 +147,15 @@ export const make = Effect.fnUntraced(function* (deps: Dependencies) {
         at: Timestamp.fromMillis(yield* Clock.currentTimeMillis),
         head,
         tree,
-        ...place(),
+        ...(yield* behindHead),
         rollbacks: yield* rollbacks,
         reason
       },
       hashes
     )
-    yield* Checkpoints.place(layout, checkpoint)
+    // Even one that fails may have been seen under its number.
     number = next + 1
+    yield* Checkpoints.place(layout, checkpoint)
     return checkpoint
   })
 
@@ -250,11 +256,10 @@ export const make = Effect.fnUntraced(function* (deps: Dependencies) {
       yield* journalWriter.resume((yield* journal.files).at(-1), to)
       writer.goOnFrom(to, target.tree)
       const verified = ["checkpoint", "head", "root", "kept"]
-      yield* Operations.end(folder, plan, { outcome: "ok", head: target.position, verified })
+      return yield* Operations.end(folder, plan, { outcome: "ok", head: target.position, verified })
     })
-    yield* Effect.catchCause(work, (cause) => fatal(folder, plan, cause))
-    const paths = yield* Path.Path
-    return Operations.told(paths, yield* Operations.look(layout, id, hashes))
+    const outcome = yield* Effect.catchCause(work, (cause) => fatal(folder, plan, cause))
+    return Operations.toldOf(yield* Path.Path, folder, plan, outcome)
   })
 
   const rebuildNow = Effect.fnUntraced(function* (request: Op.Request) {
@@ -277,9 +282,9 @@ export const make = Effect.fnUntraced(function* (deps: Dependencies) {
     writer.goOnFrom(head, made.success)
     const counts = { rows: seq }
     const verified = ["rows", "seal", "lines", "head"]
-    yield* Operations.end(folder, plan, { outcome: "ok", head: position, verified, counts })
-    const paths = yield* Path.Path
-    return Operations.told(paths, yield* Operations.look(layout, id, hashes))
+    const ending = { outcome: "ok", head: position, verified, counts } as const
+    const outcome = yield* Operations.end(folder, plan, ending)
+    return Operations.toldOf(yield* Path.Path, folder, plan, outcome)
   })
 
   const rollback = Effect.fn("Ledger.rollback")(

@@ -387,6 +387,7 @@ export const recover: (
     actions.push({ _tag: "OperationFinished", id })
   }
   const files = yield* listed(journal)
+  yield* Checkpoints.settle(layout)
   const checkpoint = yield* Checkpoints.newestSound(layout, hashes)
   const { from, settled } = yield* anchor(sql, journal, files, hashes, actions)
   yield* checkBehind(sql, journal, settled, checkpoint)

@@ -172,7 +172,7 @@ export const repair = Effect.fn("Ledger.repair")(function* (
 ): Effect.fn.Return<Operation, RepairError, Needs> {
   const { correlationId, operator, reason } = request
   yield* checkSaid({ operator, reason, correlationId })
-  const { hashes, journal, writing } = ground
+  const { journal, writing } = ground
   const { layout } = journal
   const now = yield* diagnose(ground)
   if (!isSame(now, shown)) {
@@ -194,7 +194,6 @@ export const repair = Effect.fn("Ledger.repair")(function* (
   yield* Operations.place(folder, plan)
   yield* Operations.carryOut(layout, folder, plan, writing)
   const verified = ["journal", ...(now.isMirrorUnreadable ? [] : ["mirror"]), "kept"]
-  yield* Operations.end(folder, plan, { outcome: "ok", head: now.to, verified })
-  const paths = yield* Path.Path
-  return Operations.told(paths, yield* Operations.look(layout, id, hashes))
+  const outcome = yield* Operations.end(folder, plan, { outcome: "ok", head: now.to, verified })
+  return Operations.toldOf(yield* Path.Path, folder, plan, outcome)
 })
