@@ -20,7 +20,7 @@ export interface Pending {
 }
 
 /** What an opening did with the operations that it found. */
-export type Finished = (id: string) => boolean
+type Finished = (id: string) => boolean
 
 export class Records {
   readonly #model: Model
