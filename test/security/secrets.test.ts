@@ -8,7 +8,7 @@ import * as path from "node:path"
 import { fileURLToPath } from "node:url"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Exit, Layer, Schema, Scope, Stream, Tracer } from "effect"
-import { Event, FilePair } from "../../src/index.ts"
+import { Event, FilePair, Import } from "../../src/index.ts"
 import * as SealogNode from "../../src/platform/SealogNode.ts"
 import * as SqliteClient from "../../src/platform/SqliteClient.ts"
 import { Ledger } from "../../src/store/Ledger.ts"
@@ -79,6 +79,14 @@ const inOpen: { readonly [tag: string]: Provoke } = {
   EventNotFound: (ledger) => ledger.get("evt_01JZZZZZZZZZZZZZZZZZZZZZZZ"),
   PositionUnknown: (ledger) =>
     Stream.runDrain(ledger.events({ after: { seq: 1, leafHash: "0".repeat(64) } })),
+  NotExportable: (ledger, directory) => ledger.export(`${directory}.jsonl`),
+  LineRefused: () =>
+    Effect.fromResult(
+      Import.fields({ time: ["at"] })({
+        number: 1,
+        text: '{"at":{"CANARYmember":"CANARYpayload"}}'
+      })
+    ),
   EventUndecodable: (ledger) => {
     const kinds = [Event.define("a.v1", Schema.Array(Schema.Int))]
     return Stream.runDrain(ledger.events({ kinds }))

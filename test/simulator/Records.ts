@@ -19,9 +19,6 @@ export interface Pending {
   readonly target: Checkpoint | undefined
 }
 
-/** What an opening did with the operations that it found. */
-type Finished = (id: string) => boolean
-
 export class Records {
   readonly #model: Model
   #present: ReadonlyArray<Checkpoint> = []
