@@ -32,6 +32,8 @@ import * as JournalWriter from "./JournalWriter.ts"
 import type { Location } from "./Layout.ts"
 import * as Layout from "./Layout.ts"
 import * as Maintenance from "./Maintenance.ts"
+import type { Source } from "./manifestChecks.ts"
+import * as Manifests from "./Manifests.ts"
 import * as Mirror from "./Mirror.ts"
 import * as Opening from "./Opening.ts"
 import type { OpenReport } from "./Opening.ts"
@@ -41,6 +43,7 @@ import type { ReadError } from "./Reader.ts"
 import { makeRows, Reader } from "./Reader.ts"
 import { ReadSql } from "./ReadSql.ts"
 import * as Replay from "./Replay.ts"
+import * as Upkeep from "./Upkeep.ts"
 import * as Verify from "./Verify.ts"
 import type { AppendError, AppendOptions, Receipt } from "./Receipt.ts"
 import * as Writer from "./Writer.ts"
@@ -82,7 +85,7 @@ export class Ledger extends Context.Service<
 >()("sealog/Ledger") {}
 
 /** How a ledger is written and read; every size is bytes or rows as its name says. */
-export interface Settings {
+export interface Settings extends Upkeep.Settings {
   /** What `ledger.json` will call a new ledger; by default its directory's name. */
   readonly ledgerId?: string | undefined
   /** Numbers that Cortex would read back differently: kept as text, or refused with their path. */
@@ -115,10 +118,12 @@ const nameOf = (paths: Path.Path, name: string): string => paths.parse(name).nam
 const makeReading = Effect.fnUntraced(function* (
   journal: Journal.JournalReader,
   sql: SqlClient.SqlClient,
-  hashes: Hashes.Hashes
+  hashes: Hashes.Hashes,
+  ledgerId: string | null
 ) {
   const files = yield* Effect.context<Files>()
   const rows = yield* makeRows(journal, sql, hashes)
+  const source: Source = { journal, sql, rows, hashes, ledgerId }
   const settled = Effect.mapError(Mirror.settled(sql), mirrorError("read its head"))
   const reading: Reader["Service"] = {
     head: rows.head,
@@ -131,7 +136,9 @@ const makeReading = Effect.fnUntraced(function* (
       found.flatMap((one) => (one._tag === "Sound" ? [one.checkpoint] : []))
     ).pipe(Effect.withSpan("Ledger.checkpoints"), Effect.provideContext(files)),
     operations: Effect.provideContext(Operations.all(journal.layout, hashes), files),
-    verify: (options) => Verify.journal(journal, hashes, { ...options, sql }),
+    manifest: Effect.provideContext(Manifests.compute(source), files),
+    verify: (options) =>
+      Effect.provideContext(Verify.journal(journal, hashes, { ...options, sql }), files),
     parity: Effect.flatMap(settled, ({ head }) =>
       Replay.parity(sql, journal, hashes, "sealog_index", head.seq)
     ).pipe(Effect.withSpan("Ledger.parity")),
@@ -143,17 +150,18 @@ const makeReading = Effect.fnUntraced(function* (
         return yield* Backup.make(journal, head, place, directory)
       }).pipe(Effect.catchTag("EventNotFound", Effect.die), Effect.provideContext(files))
   }
-  return { reading, rows }
+  return { reading, rows, source }
 })
 
-/** Give `ledger.json` to a new ledger, now that everything else of it is durable. */
+/** Give `ledger.json` to a new ledger, now that everything else of it is durable; the id it has. */
 const settleHome = Effect.fnUntraced(function* (settings: Settings) {
   const home = yield* Home
   const paths = yield* Path.Path
-  if (home.identity !== undefined) return
+  if (home.identity !== undefined) return home.identity.id
   const created = Timestamp.fromMillis(yield* Clock.currentTimeMillis)
   const id = settings.ledgerId ?? nameOf(paths, home.layout.name)
   yield* home.settle({ id, format: HomeModule.format, created })
+  return id
 })
 
 /** Move what SQLite's log holds into its file; `TRUNCATE` waits for readers, `PASSIVE` does not. */
@@ -207,10 +215,11 @@ const open = Effect.fnUntraced(function* (settings: Settings) {
     hashes,
     home.identity === undefined
   )
-  yield* settleHome(settings)
+  const ledgerId = yield* settleHome(settings)
   const journalWriter = yield* JournalWriter.makeWriter(journal, { lineBytesMax, segmentBytesMax })
   yield* journalWriter.resume(last, head)
-  const { reading, rows } = yield* makeReading(journal, readSql, hashes)
+  const { reading, rows, source } = yield* makeReading(journal, readSql, hashes, ledgerId)
+  let upkeep: Effect.Success<ReturnType<typeof Upkeep.make>> | undefined
   const writer = yield* Writer.make({
     sql,
     journal: journalWriter,
@@ -221,10 +230,12 @@ const open = Effect.fnUntraced(function* (settings: Settings) {
     tree,
     takeStock: (until) => Opening.takeStock(sql, journal, hashes, until.seq),
     catchUp: (until) => Opening.catchUpOpen(sql, journal, hashes, until.seq),
-    afterGroup: (written) =>
-      written >= checkpointRows
-        ? Effect.as(walCheckpoint(sql, "PASSIVE"), 0)
-        : Effect.succeed(written),
+    afterGroup: Effect.fnUntraced(function* (written) {
+      if (upkeep !== undefined) yield* upkeep.afterGroup
+      if (written < checkpointRows) return written
+      yield* walCheckpoint(sql, "PASSIVE")
+      return 0
+    }),
     settings: {
       groupRowsMax: settings.groupRowsMax ?? groupRowsMaxDefault,
       groupBytesMax,
@@ -233,7 +244,12 @@ const open = Effect.fnUntraced(function* (settings: Settings) {
       encode: { format, lineHashes: settings.lineHashes, crc: settings.crc }
     }
   })
+  const maintenance = yield* Maintenance.make({ journal, journalWriter, writer, sql, hashes })
+  const keeping = { ...source, between: writer.between, mayWrite: writer.isSettled }
+  const kept = yield* Upkeep.make({ keeping, writer, maintenance, settings })
+  upkeep = kept
   yield* Effect.addFinalizer(() => walCheckpoint(sql, "TRUNCATE"))
+  yield* Effect.addFinalizer(() => kept.atClose)
   yield* Effect.forkScoped(writer.run)
   yield* Effect.addFinalizer(() => writer.close)
   const opened: OpenReport =
@@ -244,10 +260,11 @@ const open = Effect.fnUntraced(function* (settings: Settings) {
     if (receipt === undefined) return yield* Effect.die(new Error("an append without an answer"))
     return receipt
   })
-  const maintenance = yield* Maintenance.make({ journal, journalWriter, writer, sql, hashes })
   return Ledger.of({
     ...reading,
-    ...maintenance,
+    checkpoint: (reason) => Effect.tap(maintenance.checkpoint(reason), () => kept.renew),
+    rollback: maintenance.rollback,
+    manifest: kept.manifest,
     opened,
     append,
     appendAll: (drafts, options = {}) => appendAll(drafts, options),
@@ -262,7 +279,7 @@ const openReadOnly = Effect.fnUntraced(function* (settings: Settings, reason: st
   const hashes = yield* CurrentHashes
   const lineBytesMax = settings.lineBytesMax ?? Segment.lineBytesMaxDefault
   const journal = yield* Journal.makeReader(home.layout, { lineBytesMax })
-  const { reading } = yield* makeReading(journal, sql, hashes)
+  const { reading } = yield* makeReading(journal, sql, hashes, home.identity?.id ?? null)
   const head: Head = yield* reading.head
   const refused = Effect.fail(
     new Journal.JournalFinal({
@@ -333,15 +350,18 @@ export const layerReader = (
       const hashes = yield* CurrentHashes
       const lineBytesMax = options.lineBytesMax ?? Segment.lineBytesMaxDefault
       const layout = Layout.of(paths, options)
-      yield* HomeModule.readIdentity(layout)
+      const identity = yield* HomeModule.readIdentity(layout)
       const journal = yield* Journal.makeReader(layout, { lineBytesMax })
-      return Reader.of((yield* makeReading(journal, sql, hashes)).reading)
+      const { reading } = yield* makeReading(journal, sql, hashes, identity?.id ?? null)
+      return Reader.of(reading)
     })
   )
 
 /** A size that is none is a broken precondition: found when the ledger opens, not when it fills. */
-const checkSizes = ({ groupRowsMax, lineBytesMax, segmentBytesMax }: Settings): void => {
-  for (const [name, size] of Object.entries({ groupRowsMax, lineBytesMax, segmentBytesMax })) {
+const checkSizes = (settings: Settings): void => {
+  const { checkpointEveryRows, groupRowsMax, lineBytesMax, segmentBytesMax } = settings
+  const sizes = { checkpointEveryRows, groupRowsMax, lineBytesMax, segmentBytesMax }
+  for (const [name, size] of Object.entries(sizes)) {
     if (size !== undefined && !(Number.isSafeInteger(size) && size > 0)) {
       throw new RangeError(`${name} must be a whole number above 0, not ${size}`)
     }

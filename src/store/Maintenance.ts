@@ -100,6 +100,8 @@ export const make = Effect.fnUntraced(function* (deps: Dependencies) {
   const ground: Rollback.Ground = { journal, sql, hashes }
   /** The number of the next checkpoint, once it is known. */
   let number: number | undefined
+  /** The size of the newest sound checkpoint, once it is known. */
+  let newestSize: number | undefined
 
   /** No number is used twice: those of checkpoints that were moved away count too. */
   const nextNumber = Effect.gen(function* () {
@@ -143,8 +145,25 @@ export const make = Effect.fnUntraced(function* (deps: Dependencies) {
     )
     yield* Checkpoints.place(layout, checkpoint)
     number = next + 1
+    newestSize = checkpoint.size
     return checkpoint
   })
+
+  /** How many rows came since the newest checkpoint. */
+  const rowsSince = Effect.gen(function* () {
+    newestSize ??= (yield* Checkpoints.newestSound(layout, hashes))?.size ?? 0
+    return writer.head().seq - newestSize
+  })
+
+  /** A checkpoint where at least so many rows came since the newest. Between two groups only. */
+  const checkpointAfter = Effect.fnUntraced(
+    function* (rows: number, reason: string) {
+      if ((yield* rowsSince) < rows) return undefined
+      yield* writer.ready
+      return yield* checkpointNow(reason, yield* writer.currentTree)
+    },
+    (effect) => Effect.provideContext(effect, context)
+  )
 
   const checkpoint = Effect.fn("Ledger.checkpoint")(
     function* (reason: string): Effect.fn.Return<Checkpoint.Checkpoint, CheckpointError, Needs> {
@@ -242,6 +261,7 @@ export const make = Effect.fnUntraced(function* (deps: Dependencies) {
       const to: Chain.Head = target.head
       yield* journalWriter.resume((yield* journal.files).at(-1), to)
       writer.goOnFrom(to, target.tree)
+      newestSize = target.size
       const verified = ["checkpoint", "head", "root", "kept"]
       yield* Operations.end(folder, plan, { outcome: "ok", head: target.position, verified })
     })
@@ -262,5 +282,5 @@ export const make = Effect.fnUntraced(function* (deps: Dependencies) {
     (effect) => Effect.provideContext(effect, context)
   )
 
-  return { checkpoint, rollback }
+  return { checkpoint, rollback, checkpointAfter }
 })

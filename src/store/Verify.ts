@@ -6,6 +6,7 @@
  * Rows beyond the mirror's newest one may be in flight: an unfinished end there is a remark, below
  * it a failure.
  */
+import type { FileSystem } from "effect"
 import { Effect } from "effect"
 import type { SqlClient } from "effect/sql"
 import * as Chain from "../core/Chain.ts"
@@ -17,8 +18,11 @@ import type { Level, Reason, VerifyReport } from "../core/VerifyReport.ts"
 import type { JournalError, MirrorError } from "./errors.ts"
 import { mirrorError } from "./errors.ts"
 import type { JournalFile, JournalReader } from "./Journal.ts"
+import * as Manifests from "./Manifests.ts"
 import type { IndexRow } from "./Mirror.ts"
 import * as Mirror from "./Mirror.ts"
+
+type Files = FileSystem.FileSystem
 
 export interface VerifyOptions {
   /** The most failures that are listed; all are counted. Default 1,000. */
@@ -278,12 +282,25 @@ const checkFile = (
   }
 }
 
+/** A manifest that does not hold together: nothing is decided by it, and the next one replaces it. */
+const checkManifest = Effect.fnUntraced(function* (
+  { layout }: JournalReader,
+  verifier: Chain.Verifier,
+  hashes: Hashes.Hashes
+) {
+  const found = yield* Manifests.look(layout, hashes)
+  if (found._tag !== "Damaged") return
+  const { actual, expected } = found
+  const place = wholeFile(layout.manifest)
+  verifier.remark("checkpoints", place, "", reason("manifest_damaged", expected, actual))
+})
+
 /** Verify a journal, and its mirror where one is given. Damage is an answer, not an error. */
 export const journal: (
   reader: JournalReader,
   hashes: Hashes.Hashes,
   options: VerifyOptions
-) => Effect.Effect<VerifyReport, JournalError | MirrorError> = Effect.fn("Ledger.verify")(
+) => Effect.Effect<VerifyReport, JournalError | MirrorError, Files> = Effect.fn("Ledger.verify")(
   function* (reader: JournalReader, hashes: Hashes.Hashes, options: VerifyOptions) {
     const { format, layout } = reader
     const { sql, failuresMax } = options
@@ -328,6 +345,7 @@ export const journal: (
         verifier.fail("parity", undefined, "", reason("journal_short", until, verifier.rows))
       }
     }
+    yield* checkManifest(reader, verifier, hashes)
     return verifier.report(sql === undefined ? withoutMirror : ["signatures", "checkpoints"])
   }
 )

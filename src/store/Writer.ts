@@ -422,13 +422,27 @@ export const make = Effect.fnUntraced(function* (deps: Dependencies) {
       )
     )
 
+  /** Whether both legs are known to end at the head. */
+  const isSettled = (): boolean => journal.final() === undefined && !behind
+
   /** Go on from here: a rollback has moved the end of the journal. */
   const goOnFrom = (to: Head, grown: Merkle.Tree | undefined): void => {
     head = to
     tree = grown
   }
 
-  return { submit, run, close, between, exclusively, goOnFrom, currentTree, head: () => head }
+  return {
+    submit,
+    run,
+    close,
+    between,
+    exclusively,
+    ready,
+    isSettled,
+    goOnFrom,
+    currentTree,
+    head: () => head
+  }
 })
 
 const mirrorLost = ({ contributing: [vote] }: Policy.Decision) =>
