@@ -24,10 +24,16 @@ export const render = (bytes: number, bytesTotal: number | undefined, count: num
   return `[${"#".repeat(full)}${".".repeat(width - full)}] ${percent}%  ${lines}`
 }
 
+/** Deno may withhold the environment; reading it is a defect then, and the terminal any terminal. */
+const isDumb = Config.option(Config.String("TERM")).pipe(
+  Effect.map(Option.contains("dumb")),
+  Effect.orElseSucceed(() => false),
+  Effect.catchDefect(() => Effect.succeed(false))
+)
+
 const isShown = Effect.fnUntraced(function* (resultsOnStdout: boolean) {
   const stdio = yield* Stdio.Stdio
-  const term = yield* Config.option(Config.String("TERM")).pipe(Effect.orElseSucceed(Option.none))
-  if (!(yield* stdio.stderrIsTerminal) || Option.contains(term, "dumb")) return false
+  if (!(yield* stdio.stderrIsTerminal) || (yield* isDumb)) return false
   // Results that scroll by on the same terminal are progress enough.
   return !(resultsOnStdout && (yield* stdio.stdoutIsTerminal))
 })

@@ -2,10 +2,12 @@
  * `sealog verify TARGET`: every row, link, seal and checksum of a ledger or of one JSONL file.
  *
  * Takes no guard and changes no row, so it runs beside a writer. Of a ledger the mirror is compared
- * too, where there is one. Every failure is listed, and in words what was not proven.
+ * too, where there is one, and what its checkpoints state. Every failure is listed, and in words what
+ * was not proven. Rows that an operation has cut are verified by themselves.
  */
-import { Effect, Path } from "effect"
-import { Argument, Command } from "effect/cli"
+import { Effect, Option, Path, Result } from "effect"
+import { Argument, Command, Flag } from "effect/cli"
+import * as Checkpoint from "../core/Checkpoint.ts"
 import * as Segment from "../core/Segment.ts"
 import type { VerifyReport } from "../core/VerifyReport.ts"
 import * as SealogNode from "../platform/SealogNode.ts"
@@ -21,11 +23,25 @@ import * as Target from "./Target.ts"
 
 const all = { failuresMax: Number.MAX_SAFE_INTEGER }
 
-const ofDirectory = Effect.fnUntraced(function* (directory: string, journalOnly: boolean) {
+/** A checkpoint that was kept elsewhere. */
+const keptIn = Effect.fnUntraced(function* (file: string) {
+  yield* durable.existing(file)
+  const text = yield* durable.readSmall(file)
+  const decoded = Checkpoint.decode(text ?? "")
+  if (Result.isSuccess(decoded)) return decoded.success
+  return yield* new Ending({ code: 2, text: `${file}: ${decoded.failure.message}` })
+})
+
+const ofDirectory = Effect.fnUntraced(function* (
+  directory: string,
+  { checkpointFile, journalOnly }: Options
+) {
   const layout = yield* Target.ledger(directory)
+  const checkpoint = checkpointFile === undefined ? undefined : yield* keptIn(checkpointFile)
+  const options = { ...all, checkpoint }
   const hasMirror = !journalOnly && (yield* durable.kindAt(layout.mirror)) !== undefined
-  if (!hasMirror) return yield* Ledger.verify({ directory }, all)
-  const verify = Effect.flatMap(ReadSql, (sql) => Ledger.verify({ directory }, { ...all, sql }))
+  if (!hasMirror) return yield* Ledger.verify({ directory }, options)
+  const verify = Effect.flatMap(ReadSql, (sql) => Ledger.verify({ directory }, { ...options, sql }))
   return yield* Effect.provide(verify, SealogNode.layerMirrorReadOnly(layout.mirror)).pipe(
     Effect.catchTag("MirrorError", (error) => {
       const text = `${error.message} To verify the journal alone: sealog verify --journal-only ${directory}`
@@ -37,6 +53,8 @@ const ofDirectory = Effect.fnUntraced(function* (directory: string, journalOnly:
 const ofFile = Effect.fnUntraced(function* (file: string) {
   const paths = yield* Path.Path
   if (Segment.firstSeq(paths.basename(file)) !== undefined) {
+    const isCut = paths.basename(paths.resolve(file, "../../..")) === "operations"
+    if (isCut) return yield* Ledger.verifyPart(file, all)
     const text =
       `${file} is one segment of a ledger, whose rows link to those of the segment before. ` +
       `Verify the ledger: sealog verify ${paths.resolve(file, "../..")}`
@@ -74,10 +92,18 @@ const human = (report: VerifyReport): ReadonlyArray<string> => {
   ]
 }
 
-const run = Effect.fnUntraced(function* (target: string, journalOnly: boolean, asJson: boolean) {
+interface Options {
+  readonly journalOnly: boolean
+  readonly checkpointFile: string | undefined
+}
+
+const run = Effect.fnUntraced(function* (target: string, options: Options, asJson: boolean) {
   const output = yield* Output
   const isDirectory = (yield* durable.kindAt(target)) !== "File"
-  const report = isDirectory ? yield* ofDirectory(target, journalOnly) : yield* ofFile(target)
+  if (!isDirectory && options.checkpointFile !== undefined) {
+    return yield* new Ending({ code: 2, text: "--checkpoint is for a ledger, not for one file" })
+  }
+  const report = isDirectory ? yield* ofDirectory(target, options) : yield* ofFile(target)
   if (asJson) {
     yield* output.json(isDirectory ? json.verification(report, target) : json.audit(report, target))
   } else {
@@ -93,9 +119,15 @@ export const command = Command.make(
       Argument.withDescription("The directory of a ledger, or a JSONL file")
     ),
     journalOnly: Flags.on("journal-only", "Of a ledger: leave its mirror alone"),
+    checkpoint: Flag.String("checkpoint").pipe(
+      Flag.withMetavar("FILE"),
+      Flag.withDescription("Of a ledger: a checkpoint's file that was kept elsewhere"),
+      Flag.optional
+    ),
     json: Flags.json
   },
-  ({ target, journalOnly, json }) => run(target, journalOnly, json)
+  ({ checkpoint, journalOnly, json, target }) =>
+    run(target, { journalOnly, checkpointFile: Option.getOrUndefined(checkpoint) }, json)
 ).pipe(
   Command.withDescription(
     "Check every row, link, seal and checksum, and the mirror of a ledger; changes nothing. " +

@@ -15,7 +15,7 @@ import * as Row from "./Row.ts"
 import * as Seal from "./Seal.ts"
 import type { Line } from "./Segment.ts"
 import { Damaged, Failure, Intact, notProven } from "./VerifyReport.ts"
-import type { Level, Reason, VerifyReport } from "./VerifyReport.ts"
+import type { Level, Proven, Reason, VerifyReport } from "./VerifyReport.ts"
 
 /** The newest row of a history: a position, and what the next row links to. */
 export interface Head extends Position {
@@ -84,6 +84,11 @@ export const extend = (
 export interface VerifierOptions {
   readonly path: string
   readonly format: Row.Format
+  /**
+   * Where the run begins: behind this head, or `itself` where nothing is known of the row before it,
+   * so that its first row is believed. Default the first row of a ledger.
+   */
+  readonly from?: Head | { readonly itself: number } | undefined
   /** The most failures and remarks that are listed; all are counted. Default 1,000. */
   readonly failuresMax?: number | undefined
   readonly hashes?: Hashes.Hashes | undefined
@@ -104,6 +109,8 @@ export class Verifier {
   private head: Head = start
   private group: { readonly next: number; readonly size: number } | undefined
   private withLineHash = 0
+  /** How many rows lie before the run. */
+  private readonly first: number
   /** The line that was taken last. */
   private line: Line | undefined
   rows = 0
@@ -111,6 +118,16 @@ export class Verifier {
   constructor(options: VerifierOptions) {
     this.options = options
     this.hashes = options.hashes ?? Hashes.noble
+    const { from = start } = options
+    if ("itself" in from) {
+      this.expected = undefined
+      this.rows = from.itself - 1
+    } else {
+      this.expected = from
+      this.head = from
+      this.rows = from.seq
+    }
+    this.first = this.rows
   }
 
   /** The head of the last row that could be read. */
@@ -177,6 +194,11 @@ export class Verifier {
     this.list(this.failures, level, line, eventId, reason, seq)
   }
 
+  /** Whether anything of a level was found so far. */
+  hasFailed(level: Level): boolean {
+    return this.failedLevels.has(level)
+  }
+
   /** Something a reader should know that is no damage. */
   remark(level: Level, line: Line | undefined, eventId: string, reason: Reason): void {
     this.list(this.remarks, level, line, eventId, reason, this.rows)
@@ -200,7 +222,7 @@ export class Verifier {
     }
   }
 
-  report(skipped: ReadonlyArray<Level>): VerifyReport {
+  report(skipped: ReadonlyArray<Level>, proven: Proven = {}): VerifyReport {
     const checks = new Map<Level, "Passed" | "Failed" | "Skipped">()
     const levels: ReadonlyArray<Level> = [
       "rows",
@@ -212,18 +234,18 @@ export class Verifier {
       "parity",
       "checkpoints"
     ]
-    const noLines = this.options.format === "cortex" && this.withLineHash < this.rows
+    const noLines = this.options.format === "cortex" && this.withLineHash < this.rows - this.first
     for (const level of levels) {
       const skip = skipped.includes(level) || (level === "lines" && noLines)
       checks.set(level, this.failedLevels.has(level) ? "Failed" : skip ? "Skipped" : "Passed")
     }
     const common = {
       path: this.options.path,
-      rows: this.rows,
+      rows: this.rows - this.first,
       head: this.head,
       checks: Object.fromEntries(checks),
       remarks: this.remarks,
-      notProven: notProven(checks, this.options.format)
+      notProven: notProven(checks, this.options.format, proven)
     }
     return this.failureCount === 0
       ? new Intact(common)

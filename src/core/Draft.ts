@@ -210,8 +210,7 @@ const checkShape = (draft: unknown): Option.Option<Misfit> => {
   if (d.payload !== undefined && d.payloadText !== undefined) {
     return Option.some(["/payloadText", "either payload or payloadText", "both"])
   }
-  const source = d.source === undefined ? Option.some(undefined) : decodeSource(d.source)
-  if (Option.isNone(source)) {
+  if (d.source !== undefined && !isSource(d.source)) {
     return Option.some(["/source", 'a source like {type: "runtime"}', describe(d.source)])
   }
   if (d.domainTags !== undefined && !Array.isArray(d.domainTags)) {
@@ -221,12 +220,18 @@ const checkShape = (draft: unknown): Option.Option<Misfit> => {
     return Option.some(["/keys", "a flat object of strings", describe(d.keys)])
   }
   if (d.schemaVersion !== undefined && d.schemaVersion !== 1 && d.schemaVersion !== 2) {
-    return Option.some(["/schemaVersion", "1 or 2", String(d.schemaVersion)])
+    const { schemaVersion } = d
+    const actual = typeof schemaVersion === "number" ? `${schemaVersion}` : describe(schemaVersion)
+    return Option.some(["/schemaVersion", "1 or 2", actual])
   }
   return Option.none()
 }
 
 const decodeSource = Schema.decodeUnknownOption(Source, { onExcessProperty: "error" })
+
+/** Judged by its own members, as only these are written. */
+const isSource = (value: unknown): boolean =>
+  Predicate.isObject(value) && Option.isSome(decodeSource({ ...value }))
 
 /** Every place of a draft that must hold a string, and whether NUL is allowed there. */
 function* strings(d: { readonly [K in keyof Draft]?: unknown }): Generator<

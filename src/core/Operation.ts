@@ -15,6 +15,7 @@ import * as Json from "./CanonicalJson.ts"
 import * as Checkpoint from "./Checkpoint.ts"
 import type { Position } from "./Event.ts"
 import * as Hashes from "./Hashes.ts"
+import * as Segment from "./Segment.ts"
 
 export const Kind = Schema.Literals(["recovery", "rollback", "repair", "rebuild", "import"])
 export type Kind = typeof Kind.Type
@@ -159,9 +160,7 @@ export const decodePlan = (
   const decoded = planFromDisk(text)
   if (Result.isFailure(decoded)) return undefined
   const plan = decoded.success
-  if (![...plan.cut.map(({ kept }) => kept), ...plan.move.map(({ name }) => name)].every(isName)) {
-    return undefined
-  }
+  if (!plan.cut.every(isCutName) || !plan.move.every(isMoveName)) return undefined
   return encodePlan(plan) === text && hashOf(plan, hashes) === plan.hash ? plan : undefined
 }
 
@@ -170,8 +169,25 @@ export const decodeOutcome = (text: string): Outcome | undefined =>
   Result.getOrUndefined(outcomeFromDisk(text))
 
 /** Whether a text names an entry of one directory, and nothing elsewhere. */
-export const isName = (text: string): boolean =>
+const isName = (text: string): boolean =>
   text !== "" && text !== "." && text !== ".." && !/[/\\\0]/.test(text)
+
+/** Nothing that is kept takes the place of a plan or an outcome. */
+const isCutName = ({ kept, rows }: Cut): boolean =>
+  rows === null ? isName(kept) && kept.endsWith(".cut") : Segment.firstSeq(kept) !== undefined
+
+const isMoveName = ({ kind, name }: Move): boolean => {
+  switch (kind) {
+    case "segment":
+      return Segment.firstSeq(name) !== undefined
+    case "checkpoint":
+      return Checkpoint.numberOf(name) !== undefined
+    case "foreign":
+      return isName(name)
+    case "mirror":
+      return isName(name) && name.startsWith("mirror.sqlite")
+  }
+}
 
 /** How long what an operator says may be, in UTF-16 units. */
 export const saidMax = 4_096

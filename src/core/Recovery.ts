@@ -35,6 +35,9 @@ export interface Damage {
   readonly seq: number
   readonly reason: string
   readonly follows: boolean
+  /** After the last whole group before it, and where that ends; undefined before the first. */
+  readonly head: Chain.Head
+  readonly end: { readonly path: string; readonly offset: number } | undefined
 }
 
 /** What opening may do by itself. All of it is idempotent. */
@@ -146,7 +149,12 @@ export class TailScan {
 
   private damage({ line, seq, reason, follows }: Trouble): Damage {
     const { path, offset, number } = line
-    return { _tag: "Damage", path, offset, line: number, seq, reason, follows }
+    const { head, rewrite } = this
+    const end =
+      rewrite === undefined
+        ? undefined
+        : { path: rewrite.path, offset: rewrite.offset + rewrite.length }
+    return { _tag: "Damage", path, offset, line: number, seq, reason, follows, head, end }
   }
 
   /** The event of a sound line, or why it is none. */

@@ -16,6 +16,7 @@ import * as Crc32c from "./Crc32c.ts"
 import type { Batch, Keys, Signature } from "./Event.ts"
 import { Event, sourceText } from "./Event.ts"
 import * as Hashes from "./Hashes.ts"
+import { clip } from "./jsonError.ts"
 import type { Member } from "./jsonText.ts"
 import * as jsonText from "./jsonText.ts"
 import * as rowFast from "./rowFast.ts"
@@ -345,7 +346,9 @@ const assemble = (
   const invalid = refuse(seq)
   const found = new Map<string, string>()
   for (const { name, start, end } of members) {
-    if (found.has(name)) return invalid("payload_ambiguous", name, "the member once", "it twice")
+    if (found.has(name)) {
+      return invalid("payload_ambiguous", clip(name), "the member once", "it twice")
+    }
     found.set(name, text.slice(start, end))
   }
   for (const name of required) {

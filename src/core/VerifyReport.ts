@@ -23,7 +23,7 @@ export type Level = typeof Level.Type
 
 const side = Schema.Union([Schema.String, Schema.Finite, Schema.Null])
 
-/** Why: what should be there and what is. `which` names the hash of a `hash_break`. */
+/** Why: what should be there and what is. `which`: the hash of a `hash_break`, or the place. */
 export const Reason = Schema.Struct({
   kind: Schema.String,
   which: Schema.optionalKey(Schema.String),
@@ -81,16 +81,33 @@ export class Damaged extends Schema.TaggedClass<Damaged>()("Damaged", {
 
 export type VerifyReport = Intact | Damaged
 
+/** What is known besides the rows. */
+export interface Proven {
+  /** The newest row that a checkpoint states which was kept elsewhere, and agreed. */
+  readonly keptSeq?: number | undefined
+  /** Whether the row before the first was not at hand. */
+  readonly isPart?: boolean | undefined
+}
+
 /** What someone without keys could still have changed unnoticed, given what was checked. */
 export const notProven = (
   checks: ReadonlyMap<Level, "Passed" | "Failed" | "Skipped">,
-  format: "segments" | "cortex" = "segments"
+  format: "segments" | "cortex" = "segments",
+  { isPart = false, keptSeq }: Proven = {}
 ): ReadonlyArray<string> => {
   const passed = (level: Level) => checks.get(level) === "Passed"
-  const said = [
-    "that no rows were cut off the end: keep the head, or a checkpoint, somewhere else",
-    "who wrote the rows: whoever owns the disk can write an unsigned history anew"
-  ]
+  const said =
+    keptSeq === undefined
+      ? [
+          "that no rows were cut off the end: keep the head, or a checkpoint, somewhere else",
+          "who wrote the rows: whoever owns the disk can write an unsigned history anew"
+        ]
+      : [
+          `that no rows behind row ${keptSeq} were cut off the end, or written anew: the checkpoint ` +
+            "that was kept says nothing about them",
+          "who wrote the rows: what was kept says what they are, not whose"
+        ]
+  if (isPart) said.push("what came before the first row: it is not here")
   const uncovered = "id, schema version, times, source, type, trace, session, tags, parent and keys"
   if (!passed("lines")) said.push(`${uncovered} of rows without a line hash`)
   else if (format === "cortex" && !passed("index")) {

@@ -52,6 +52,16 @@ export class JsonError extends Schema.TaggedError<JsonError>()("JsonError", {
 export const clip = (text: string, max = 64): string =>
   (text.length <= max ? text : `${text.slice(0, max)}…`).toWellFormed()
 
+/** For errors that go to a terminal: nothing in it steers one, or is unseen. */
+export const printable = (text: string): string =>
+  text.replace(
+    /[\p{C}\p{Zl}\p{Zp}]/gu,
+    (character) => `\\u{${character.codePointAt(0)?.toString(16)}}`
+  )
+
+/** At most `max` characters of `text`, printable, in quotes. */
+export const quoted = (text: string, max = 64): string => printable(JSON.stringify(clip(text, max)))
+
 /** A JSON pointer from member names and array indexes. */
 export const pointer = (steps: ReadonlyArray<string | number>): string =>
   steps.map((step) => `/${clip(String(step).replaceAll("~", "~0").replaceAll("/", "~1"))}`).join("")

@@ -144,7 +144,7 @@ export class Encoder {
 
   /** The error for what `write` threw. */
   errorOf(cause: unknown): JsonError {
-    const { reason, expected, actual } = cause instanceof Refused ? cause : thrown(cause)
+    const { reason, expected, actual } = refusedBy(cause)
     return new JsonError({ reason, path: pointer(this.steps), offset: null, expected, actual })
   }
 
@@ -283,8 +283,14 @@ const rawJsonTest: unknown = Reflect.get(JSON, "isRawJSON")
 const isRawJson = (value: object): boolean =>
   typeof rawJsonTest === "function" && rawJsonTest(value) === true
 
-const thrown = (cause: unknown): Refused => {
-  const message = cause instanceof Error && typeof cause.message === "string" ? cause.message : ""
-  const actual = message === "" ? "something thrown" : `thrown: ${clip(message)}`
+const refusedBy = (cause: unknown): Refused => {
+  let message = ""
+  try {
+    if (cause instanceof Refused) return cause
+    if (cause instanceof Error && typeof cause.message === "string") message = clip(cause.message)
+  } catch {
+    // What was thrown may throw, too, when it is looked at; it has no message then.
+  }
+  const actual = message === "" ? "something thrown" : `thrown: ${message}`
   return new Refused("threw", "a value that can be read", actual)
 }

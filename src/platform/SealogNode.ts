@@ -9,22 +9,28 @@
 import * as NodeFiles from "./NodeFiles.ts"
 import * as NodePath from "@effect/platform-node/NodePath"
 import * as fs from "node:fs"
-import type { FileSystem } from "effect"
-import { Effect, Layer, Path } from "effect"
+import { Context, Effect, FileSystem, Layer, Path, Result } from "effect"
 import { SecureRandom } from "effect/crypto"
-import type { SqlClient } from "effect/sql"
+import { SqlClient } from "effect/sql"
 import type { SqlError } from "effect/sql/SqlError"
+import type { Operation, Request } from "../core/Operation.ts"
+import { lineBytesMaxDefault } from "../core/Segment.ts"
+import * as Diagnosis from "../store/Diagnosis.ts"
+import type { RepairPlan } from "../store/Diagnosis.ts"
 import { mirrorError, unwritableBecause } from "../store/errors.ts"
 import type { JournalError, MirrorError } from "../store/errors.ts"
 import type { Guard } from "../store/Guard.ts"
 import * as HomeModule from "../store/Home.ts"
 import { Home } from "../store/Home.ts"
+import * as Journal from "../store/Journal.ts"
 import type { Location } from "../store/Layout.ts"
 import * as Layout from "../store/Layout.ts"
 import * as Ledger from "../store/Ledger.ts"
+import * as Mirror from "../store/Mirror.ts"
 import * as PolicyGate from "../store/PolicyGate.ts"
 import type { Reader } from "../store/Reader.ts"
 import { ReadSql } from "../store/ReadSql.ts"
+import * as Repair from "../store/Repair.ts"
 import * as FastHashes from "./FastHashes.ts"
 import * as OsLock from "./OsLock.ts"
 import * as SqliteClient from "./SqliteClient.ts"
@@ -155,4 +161,79 @@ export const layerReader = (
       )
     ),
     Layer.provide(layerPlatform)
+  )
+
+/** Where the ledger of a plan lies. */
+const locationOf = ({ isFile, ledger }: RepairPlan): Location =>
+  isFile ? { file: ledger } : { directory: ledger }
+
+/** Committed rows of a mirror for a diagnosis; one that cannot be read is a finding. */
+const lookInto = Effect.fnUntraced(function* (mirror: OpenMirror, layout: Layout.Layout) {
+  const fs = yield* FileSystem.FileSystem
+  const isThere = yield* Effect.orElseSucceed(fs.exists(layout.mirror), () => false)
+  const opened = yield* Effect.result(Layer.build(mirror.reading(layout.mirror)))
+  if (Result.isSuccess(opened)) {
+    const sql = Context.get(opened.success, ReadSql)
+    const settled = yield* Effect.result(Mirror.settled(sql))
+    if (Result.isSuccess(settled)) return { sql, isMirrorUnreadable: false }
+  }
+  return { sql: undefined, isMirrorUnreadable: isThere }
+})
+
+/** As `diagnose`, over what the caller brings. */
+export const diagnoseOver = Effect.fnUntraced(function* (
+  location: Location,
+  mirror: OpenMirror = openMirror
+) {
+  const layout = Layout.of(yield* Path.Path, location)
+  yield* HomeModule.readIdentity(layout)
+  const journal = yield* Journal.makeReader(layout, { lineBytesMax: lineBytesMaxDefault })
+  const hashes = yield* Ledger.CurrentHashes
+  return yield* Diagnosis.diagnose({ journal, hashes, ...(yield* lookInto(mirror, layout)) })
+}, Effect.scoped)
+
+/** As `repair`, over what the caller brings. */
+export const repairOver = Effect.fnUntraced(function* (
+  plan: RepairPlan,
+  request: Request,
+  mirror: OpenMirror = openMirror
+) {
+  const home = yield* HomeModule.make(locationOf(plan))
+  const { layout } = home
+  const journal = yield* Journal.makeReader(layout, { lineBytesMax: lineBytesMaxDefault })
+  const hashes = yield* Ledger.CurrentHashes
+  const looked = yield* lookInto(mirror, layout)
+  const writing =
+    looked.sql === undefined
+      ? undefined
+      : Context.get(
+          yield* Layer.build(asMirrorError(mirror.writing(layout.mirror))),
+          SqlClient.SqlClient
+        )
+  return yield* Repair.repair({ journal, hashes, writing, ...looked }, plan, request)
+}, Effect.scoped)
+
+/** Why a ledger cannot be looked at, or repaired. */
+export type RepairError = Repair.RepairError | HomeModule.HomeError
+
+/**
+ * Why opening refuses a ledger, and what a repair would do about it. Takes no guard and changes
+ * nothing; where there is nothing to repair the plan says so.
+ */
+export const diagnose: (
+  location: Location
+) => Effect.Effect<
+  RepairPlan,
+  JournalError | MirrorError | HomeModule.FormatUnknown | HomeModule.NotALedger
+> = Effect.fn("SealogNode.diagnose")((location: Location) =>
+  Effect.provide(diagnoseOver(location), layerPlatform)
+)
+
+/**
+ * Carry out a plan that `diagnose` has shown, under the ledger's guard. Everything that is set aside
+ * is kept in the folder of the operation that is answered; open the ledger afterwards.
+ */
+export const repair: (plan: RepairPlan, request: Request) => Effect.Effect<Operation, RepairError> =
+  Effect.fn("SealogNode.repair")((plan: RepairPlan, request: Request) =>
+    Effect.provide(repairOver(plan, request), layerPlatform)
   )

@@ -45,6 +45,7 @@ import { ReadSql } from "./ReadSql.ts"
 import * as Replay from "./Replay.ts"
 import * as Upkeep from "./Upkeep.ts"
 import * as Verify from "./Verify.ts"
+import * as VerifyPart from "./VerifyPart.ts"
 import type { AppendError, AppendOptions, Receipt } from "./Receipt.ts"
 import * as Writer from "./Writer.ts"
 
@@ -76,6 +77,11 @@ export class Ledger extends Context.Service<
       to: Checkpoint | number,
       request: Request
     ) => Effect.Effect<Operation, Maintenance.OperationError>
+    /**
+     * Make index and mirror anew from the journal alone. Readers see the old rows until it is done;
+     * appends wait. Where it fails nothing is changed. Recorded, with who asked for it and why.
+     */
+    readonly rebuild: (request: Request) => Effect.Effect<Operation, Maintenance.RebuildError>
     /** Bring the mirror up to the journal, row by row; asks no policy. May be run again. */
     readonly replay: Effect.Effect<
       Replay.ReplayReport,
@@ -264,6 +270,7 @@ const open = Effect.fnUntraced(function* (settings: Settings) {
     ...reading,
     checkpoint: (reason) => Effect.tap(maintenance.checkpoint(reason), () => kept.renew),
     rollback: maintenance.rollback,
+    rebuild: maintenance.rebuild,
     manifest: kept.manifest,
     opened,
     append,
@@ -297,6 +304,7 @@ const openReadOnly = Effect.fnUntraced(function* (settings: Settings, reason: st
     appendAll: () => refused,
     checkpoint: () => refused,
     rollback: () => refused,
+    rebuild: () => refused,
     replay: Effect.fail(
       new MirrorError({
         operation: "replay",
@@ -388,6 +396,16 @@ export const layer = <Rs extends ReadonlyArray<unknown> = readonly []>(
     Layer.provide(HomeModule.layer(options)),
     Layer.provide(PolicyGate.layer<Rs[number]>(options.rules ?? []))
   )
+
+/** Verify the rows of a file that an operation has cut, by itself. Damage is an answer. */
+export const verifyPart = Effect.fnUntraced(function* (
+  file: string,
+  options: Pick<Verify.VerifyOptions, "failuresMax"> & { readonly lineBytesMax?: number } = {}
+) {
+  const hashes = yield* CurrentHashes
+  const lineBytesMax = options.lineBytesMax ?? Segment.lineBytesMaxDefault
+  return yield* VerifyPart.part(file, hashes, { ...options, lineBytesMax })
+})
 
 /** Why files could not be verified at all; damage is an answer instead. */
 export type VerifyError =

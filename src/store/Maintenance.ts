@@ -5,7 +5,7 @@
  * takes the ledger back to one. Each is recorded, failures too, with who asked for it and why.
  */
 import type { FileSystem } from "effect"
-import { Cause, Clock, Effect, Exit, Path, Schema } from "effect"
+import { Cause, Clock, Effect, Exit, Path, Result, Schema } from "effect"
 import type { SecureRandom } from "effect/crypto"
 import type { SqlClient } from "effect/sql"
 import type * as Chain from "../core/Chain.ts"
@@ -21,6 +21,7 @@ import type { JournalFinal, JournalReader } from "./Journal.ts"
 import type { JournalWriter } from "./JournalWriter.ts"
 import * as Operations from "./Operations.ts"
 import type { LedgerClosed } from "./Receipt.ts"
+import * as Rebuild from "./Rebuild.ts"
 import * as Rollback from "./Rollback.ts"
 import type * as Writer from "./Writer.ts"
 
@@ -69,6 +70,9 @@ export type CheckpointError =
 
 /** Why an operation does not end well, or does not begin. */
 export type OperationError = CheckpointError | OperationFailed | RowDamaged
+
+/** Why the mirror is not made anew; it is then what it was. */
+export type RebuildError = CheckpointError | Rebuild.RebuildError
 
 interface Dependencies {
   readonly journal: JournalReader
@@ -270,6 +274,31 @@ export const make = Effect.fnUntraced(function* (deps: Dependencies) {
     return Operations.told(paths, yield* Operations.look(layout, id, hashes))
   })
 
+  const rebuildNow = Effect.fnUntraced(function* (request: Op.Request) {
+    const head = writer.head()
+    const { folder, id } = yield* Operations.begin(layout)
+    const { leafHash, seq } = head
+    const at = Timestamp.fromMillis(yield* Clock.currentTimeMillis)
+    const position = { seq, leafHash }
+    const plan = Op.makePlan(
+      { ...Operations.nothing, ...asked(request, "rebuild"), id, at, from: position, to: position },
+      hashes
+    )
+    yield* Operations.place(folder, plan)
+    const made = yield* Effect.result(Rebuild.rebuild(ground, head))
+    if (Result.isFailure(made)) {
+      const { _tag: errorClass, message } = made.failure
+      yield* Operations.end(folder, plan, { outcome: "recoverable_error", errorClass, message })
+      return yield* Effect.fail(made.failure)
+    }
+    writer.goOnFrom(head, made.success)
+    const counts = { rows: seq }
+    const verified = ["rows", "seal", "lines", "head"]
+    yield* Operations.end(folder, plan, { outcome: "ok", head: position, verified, counts })
+    const paths = yield* Path.Path
+    return Operations.told(paths, yield* Operations.look(layout, id, hashes))
+  })
+
   const rollback = Effect.fn("Ledger.rollback")(
     function* (
       to: Checkpoint.Checkpoint | number,
@@ -282,5 +311,14 @@ export const make = Effect.fnUntraced(function* (deps: Dependencies) {
     (effect) => Effect.provideContext(effect, context)
   )
 
-  return { checkpoint, rollback, checkpointAfter }
+  const rebuild = Effect.fn("Ledger.rebuild")(
+    function* (request: Op.Request): Effect.fn.Return<Op.Operation, RebuildError, Needs> {
+      const { correlationId, operator, reason } = request
+      yield* checkSaid({ operator, reason, correlationId })
+      return yield* writer.alone(rebuildNow(request))
+    },
+    (effect) => Effect.provideContext(effect, context)
+  )
+
+  return { checkpoint, rollback, rebuild, checkpointAfter }
 })

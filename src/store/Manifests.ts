@@ -75,7 +75,10 @@ const onDisk = Effect.fnUntraced(function* (
   if (found._tag !== "Sound") return nothing
   const { manifest } = found
   if (manifest.ledgerId !== ledgerId || manifest.format !== format) return nothing
-  if (onlySound && !Manifest.isSound(manifest)) return nothing
+  // What did not hold may hold again where something was done about it.
+  const isAgain =
+    onlySound || (yield* Operations.count(journal.layout)) > manifest.counters.operations
+  if (isAgain && !Manifest.isSound(manifest)) return nothing
   const { checkpoint, leafHash } = manifest.integrity
   return { tally: Manifest.tallyOf(manifest), leafHash, checkpoint } satisfies Base
 })

@@ -29,6 +29,17 @@ export const stored = Effect.fnUntraced(function* (
   return Merkle.isTree(tree) ? tree : undefined
 })
 
+/** The stored tree; one of more rows than there are is of another history, and forgotten. */
+export const atMost = Effect.fnUntraced(function* (
+  sql: SqlClient.SqlClient,
+  size: number
+): Effect.fn.Return<Merkle.Tree | undefined, SqlError> {
+  const tree = yield* stored(sql)
+  if (tree === undefined || tree.size <= size) return tree
+  yield* sql`DELETE FROM sealog_state WHERE name = 'tree'`
+  return undefined
+})
+
 const upsert = Statements.remembered(
   (_rows, place) =>
     `INSERT INTO sealog_state (name, seq, value) VALUES ('tree', ${place(1)}, ${place(2)})

@@ -20,7 +20,7 @@ import type { Head } from "../core/Chain.ts"
 import type { Checkpoint } from "../core/Checkpoint.ts"
 import type { Position } from "../core/Event.ts"
 import type * as Hashes from "../core/Hashes.ts"
-import type * as Merkle from "../core/Merkle.ts"
+import * as Merkle from "../core/Merkle.ts"
 import * as Recovery from "../core/Recovery.ts"
 import * as durable from "./durable.ts"
 import * as Anchor from "./Anchor.ts"
@@ -121,6 +121,35 @@ const checkBehind = Effect.fnUntraced(function* (
   const reason = `checkpoint ${number} is of another history`
   const expected = `leaf hash ${head.leafHash}`
   return yield* diverged(journal, head.seq, reason, expected, String(row.leaf_hash))
+})
+
+/** Each file before the mirror's newest row ends where the index says that the next one begins. */
+const checkFollowing = Effect.fnUntraced(function* (
+  sql: SqlClient.SqlClient,
+  journal: JournalReader,
+  files: ReadonlyArray<JournalFile>,
+  until: number
+) {
+  if (journal.format === "cortex") return
+  for (const [nth, next] of files.entries()) {
+    if (next.segment > until) return
+    const file = files[nth - 1]
+    const place = { path: file?.path ?? next.path, offset: file?.bytes ?? 0 }
+    const damage = (reason: string) =>
+      damagedAt(journal, { ...place, seq: next.segment, reason, follows: true })
+    if (file === undefined) {
+      if (next.segment !== 1) return yield* damage(`the first segment is ${next.segment}`)
+      continue
+    }
+    const last = next.segment - 1
+    const row = yield* Effect.mapError(Mirror.at(sql, last), mirrorError("find a segment's end"))
+    if (row === undefined) continue
+    const { length, offset, segment } = Mirror.placeOf(row)
+    const end = offset + length + 1
+    if (segment === file.segment && end === file.bytes) continue
+    const said = `row ${last} ends at byte ${end} of segment ${segment}`
+    return yield* damage(`segment ${next.segment} does not follow: ${said}`)
+  }
 })
 
 const scan = Effect.fnUntraced(function* (
@@ -360,6 +389,7 @@ export const recover: (
   const checkpoint = yield* Checkpoints.newestSound(layout, hashes)
   const { from, settled } = yield* anchor(sql, journal, files, hashes, actions)
   yield* checkBehind(sql, journal, settled, checkpoint)
+  if (settled.seq > 0) yield* checkFollowing(sql, journal, files, from.segment)
   const plan = yield* scan(journal, files, from, checkpoint, hashes)
   if (plan.cut !== undefined) {
     if (isNew && plan.head.seq === 0) {
@@ -378,9 +408,13 @@ export const recover: (
     yield* takeIn(sql, journal, hashes, from, plan.head.seq)
     actions.push({ _tag: from.head.seq === 0 ? "MirrorRemade" : "CaughtUp", rows })
   }
-  const tree = yield* Effect.mapError(MirrorTree.stored(sql), mirrorError("read its tree"))
+  const tree = yield* Effect.mapError(
+    MirrorTree.atMost(sql, plan.head.seq),
+    mirrorError("read its tree")
+  )
   const last = (yield* listed(journal)).at(-1)
-  return { head: plan.head, last, tree: tree?.size === plan.head.seq ? tree : undefined, actions }
+  const known = plan.head.seq === 0 ? Merkle.empty : tree
+  return { head: plan.head, last, tree: known?.size === plan.head.seq ? known : undefined, actions }
 })
 
 /** The files of the journal; a foreign one among them is damage. */

@@ -6,7 +6,7 @@
  * A folder without a plan did nothing. An import is not finished but closed: its rows stay, and
  * running it again goes on. What an operation refused before it planned leaves an outcome alone.
  */
-import { Clock, Effect, FileSystem, Path } from "effect"
+import { Clock, Effect, Exit, FileSystem, Path } from "effect"
 import type { SqlClient } from "effect/sql"
 import { SecureRandom } from "effect/crypto"
 import type { Position } from "../core/Event.ts"
@@ -16,7 +16,14 @@ import * as Op from "../core/Operation.ts"
 import type { Range } from "../core/Recovery.ts"
 import * as Segment from "../core/Segment.ts"
 import * as Timestamp from "../core/Timestamp.ts"
-import { carryOutFiles, cutPath, digest, keptPlaces, OperationUnfinished } from "./carryOut.ts"
+import {
+  canCarryOut,
+  carryOutFiles,
+  cutPath,
+  digest,
+  keptPlaces,
+  OperationUnfinished
+} from "./carryOut.ts"
 import * as Checkpoints from "./Checkpoints.ts"
 import * as durable from "./durable.ts"
 import type { JournalError, MirrorError } from "./errors.ts"
@@ -301,13 +308,13 @@ export const carryOut = Effect.fnUntraced(function* (
   layout: Layout,
   folder: string,
   plan: Plan,
-  sql: SqlClient.SqlClient
+  sql: SqlClient.SqlClient | undefined
 ): Effect.fn.Return<
   void,
   JournalError | MirrorError | OperationUnfinished,
   FileSystem.FileSystem | Path.Path
 > {
-  if (plan.mirrorUntil !== null) {
+  if (plan.mirrorUntil !== null && sql !== undefined) {
     const paths = yield* Path.Path
     const evidence = plan.kind === "repair" ? paths.join(folder, "mirror.jsonl") : undefined
     yield* MirrorCut.cut(sql, plan.mirrorUntil, evidence)
@@ -338,6 +345,28 @@ const isDone = Effect.fnUntraced(function* (layout: Layout, name: string) {
   return true
 })
 
+/** Whether an unfinished operation is closed, not finished, by opening. */
+const isInterrupted = ({ kind }: Plan): boolean => interrupted.has(kind)
+
+/** How an operation without an outcome stands: the next open finishes it, or nobody ever can. */
+export const standing = Effect.fnUntraced(function* (
+  layout: Layout,
+  found: Found,
+  hashes: Hashes.Hashes
+): Effect.fn.Return<
+  "ended" | "finishable" | "stuck",
+  JournalError,
+  FileSystem.FileSystem | Path.Path
+> {
+  const { folder, isEnded, plan, trouble } = found
+  if (isEnded || (plan === undefined && trouble === undefined)) return "ended"
+  if (plan === undefined) return "stuck"
+  if (isInterrupted(plan)) return "finishable"
+  const target = yield* Effect.exit(checkTarget(layout, { ...found, plan }, hashes))
+  if (Exit.isFailure(target)) return "stuck"
+  return (yield* canCarryOut(layout, folder, plan)) ? "finishable" : "stuck"
+})
+
 /** What is known of a ledger before its unfinished operations are. */
 export interface Known {
   readonly floor: Floor | undefined
@@ -365,7 +394,7 @@ export const finishAll: (
     if (trouble !== undefined) return yield* new OperationUnfinished({ operation: id, ...trouble })
     if (plan === undefined) continue
     const planned = { ...found, plan }
-    if (interrupted.has(plan.kind)) {
+    if (isInterrupted(plan)) {
       yield* close(planned)
       finished.push(id)
       continue

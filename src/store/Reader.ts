@@ -98,6 +98,8 @@ export class Reader extends Context.Service<
     /** Check every row, link, checksum and the mirror. Damage is an answer, not an error. */
     readonly verify: (options?: {
       readonly failuresMax?: number | undefined
+      /** One that was kept elsewhere: the ledger must still have what it states. */
+      readonly checkpoint?: Checkpoint | undefined
     }) => Effect.Effect<VerifyReport, JournalError | MirrorError>
     /** Compare both legs, in both directions, in constant memory. */
     readonly parity: Effect.Effect<ParityReport, ChainBroken | IdConflict | ReadError>

@@ -24,7 +24,8 @@ export class LedgerDamaged extends Schema.TaggedError<LedgerDamaged>()("LedgerDa
   override get message(): string {
     return (
       `the ledger ${this.directory} is damaged at row ${this.seq}, ${this.path} byte ` +
-      `${this.offset}: ${this.reason}. Nothing was changed. Verify it, then restore a backup.`
+      `${this.offset}: ${this.reason}. Nothing was changed. Verify it, then restore a backup or ` +
+      `repair it, which shows its plan first.`
     )
   }
 }
@@ -41,7 +42,7 @@ export class LedgerDiverged extends Schema.TaggedError<LedgerDiverged>()("Ledger
     return (
       `journal and mirror of ${this.directory} have diverged at row ${this.seq}, ${this.reason}: ` +
       `expected ${this.expected}, found ${this.actual}. Nothing was changed. If the journal is ` +
-      `right, move mirror.sqlite away and open again; if rows are missing from it, restore them.`
+      `right, repair it, which sets the mirror aside; if rows are missing from it, restore them.`
     )
   }
 }
@@ -53,10 +54,21 @@ export const diverged = (
   reason: string,
   expected: string,
   actual: string
-) => new LedgerDiverged({ directory: journal.layout.name, seq, reason, expected, actual })
+) =>
+  new LedgerDiverged({
+    directory: journal.layout.name,
+    // The mirror's newest row may be anything that someone put there.
+    seq: Number.isSafeInteger(seq) ? seq : 0,
+    reason,
+    expected,
+    actual
+  })
 
 /** This journal is damaged at a place. */
-export const damagedAt = (journal: JournalReader, damage: Omit<Recovery.Damage, "_tag" | "line">) =>
+export const damagedAt = (
+  journal: JournalReader,
+  damage: Pick<Recovery.Damage, "path" | "offset" | "seq" | "reason" | "follows">
+) =>
   new LedgerDamaged({
     directory: journal.layout.name,
     path: damage.path,

@@ -7,7 +7,6 @@
  */
 import { Effect, Result, Schema } from "effect"
 import type { SqlClient } from "effect/sql"
-import type { SqlError } from "effect/sql/SqlError"
 import type { Head } from "../core/Chain.ts"
 import * as Chain from "../core/Chain.ts"
 import type { Event } from "../core/Event.ts"
@@ -255,18 +254,38 @@ const joined = (sql: SqlClient.SqlClient, table: IndexTable, first: number, last
     SELECT i.seq, i.event_id, e.* FROM ${sql.literal(table)} i LEFT JOIN events e ON e.id = i.event_id
     WHERE i.seq >= ${first} AND i.seq <= ${last} ORDER BY i.seq`
 
-/** The ids of a query, a page at a time, in their order. */
-const eachId = Effect.fnUntraced(function* (
-  page: (after: string) => Effect.Effect<ReadonlyArray<{ readonly id: string }>, SqlError>,
-  each: (id: string) => void
+const strayRows = 1_000
+const utf8 = new TextDecoder("utf-8", { ignoreBOM: true })
+
+/**
+ * The ids in `events` that no row up to `last` has, in their order; those of rows that are in flight
+ * left out. Ids are told and compared as bytes: a text may hold a NUL, which cannot be bound, and up
+ * to which alone a runtime may read it.
+ */
+const eachStray = Effect.fnUntraced(function* (
+  sql: SqlClient.SqlClient,
+  table: IndexTable,
+  last: number,
+  until: number,
+  each: (id: string | null) => void
 ) {
-  let after = ""
+  const columns = sql.onDialectOrElse({
+    sqlite: () => sql`CAST(e.id AS BLOB) AS bytes, typeof(e.id) = 'blob' AS is_blob`,
+    orElse: () => sql`e.id AS bytes, 0 AS is_blob`
+  })
+  const strays = sql`events e LEFT JOIN ${sql.literal(table)} i ON i.event_id = e.id
+    WHERE (i.seq IS NULL OR i.seq < 1 OR (i.seq > ${last} AND i.seq <= ${until}))`
+  const [nameless] = yield* sql<{ readonly n: number }>`
+    SELECT count(*) AS n FROM ${strays} AND e.id IS NULL`
+  for (let n = nameless?.n ?? 0; n > 0; n--) each(null)
+  let after = sql`e.id IS NOT NULL`
   for (;;) {
-    const rows = yield* page(after)
-    for (const { id } of rows) each(id)
-    const last = rows.at(-1)
-    if (last === undefined) return
-    after = last.id
+    const rows = yield* sql<{ readonly bytes: Uint8Array | string; readonly is_blob: number }>`
+      SELECT ${columns} FROM ${strays} AND ${after} ORDER BY e.id LIMIT ${strayRows}`
+    for (const { bytes } of rows) each(typeof bytes === "string" ? bytes : utf8.decode(bytes))
+    const end = rows.at(-1)
+    if (end === undefined) return
+    after = end.is_blob === 1 ? sql`e.id > ${end.bytes}` : sql`e.id > CAST(${end.bytes} AS TEXT)`
   }
 })
 
@@ -311,15 +330,10 @@ export const parity = Effect.fnUntraced(function* (
     for (const id of byId.keys()) found.add(id)
   })
   const head = yield* walk(journal, hashes, beginning, until, compare)
-  const index = sql.literal(table)
   yield* Effect.mapError(
-    eachId(
-      (after) => sql<{ id: string }>`
-        SELECT e.id FROM events e LEFT JOIN ${index} i ON i.event_id = e.id
-        WHERE e.id > ${after} AND (i.seq IS NULL OR (i.seq > ${head.seq} AND i.seq <= ${until}))
-        ORDER BY e.id LIMIT 1000`,
-      (id) => void (found.has(id) || tally.mirrorOnly(id))
-    ),
+    eachStray(sql, table, head.seq, until, (id) => {
+      if (id === null || !found.has(id)) tally.mirrorOnly(id ?? "null")
+    }),
     failed
   )
   for (const id of suspects) if (!found.has(id)) tally.mirrorOnly(id)

@@ -408,27 +408,29 @@ export const make = Effect.fnUntraced(function* (deps: Dependencies) {
     })
   })
 
+  /** Nothing is final and nobody has closed the ledger. */
+  const open = Effect.gen(function* () {
+    if (closed) return yield* new LedgerClosed()
+    const final = journal.final()
+    if (final !== undefined) return yield* final
+  })
+
+  /** Change the mirror between two groups, whatever its state; not to be interrupted. */
+  const alone = <A, E, R>(change: Effect.Effect<A, E, R>) =>
+    between(Effect.uninterruptible(Effect.andThen(open, change)))
+
   /** Change the ledger between two groups, its mirror at the head; not to be interrupted. */
   const exclusively = <A, E, R>(change: Effect.Effect<A, E, R>) =>
-    between(
-      Effect.uninterruptible(
-        Effect.andThen(
-          Effect.gen(function* () {
-            if (closed) return yield* new LedgerClosed()
-            yield* ready
-          }),
-          change
-        )
-      )
-    )
+    alone(Effect.andThen(ready, change))
 
   /** Whether both legs are known to end at the head. */
   const isSettled = (): boolean => journal.final() === undefined && !behind
 
-  /** Go on from here: a rollback has moved the end of the journal. */
+  /** Go on from here, where journal and mirror now end. */
   const goOnFrom = (to: Head, grown: Merkle.Tree | undefined): void => {
     head = to
     tree = grown
+    behind = false
   }
 
   return {
@@ -436,6 +438,7 @@ export const make = Effect.fnUntraced(function* (deps: Dependencies) {
     run,
     close,
     between,
+    alone,
     exclusively,
     ready,
     isSettled,

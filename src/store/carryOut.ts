@@ -169,8 +169,7 @@ export const carryOutFiles = Effect.fnUntraced(function* (
 ) {
   const paths = yield* Path.Path
   const sources = plan.cut.map((cut) => ({ cut, source: cutPath(paths, layout, cut.file) }))
-  const keptAt = (cut: Cut) =>
-    paths.join(folder, cut.rows === null ? cut.kept : paths.join(folderOf("segment"), cut.kept))
+  const keptAt = (cut: Cut) => keptPath(paths, folder, cut)
   for (const kind of new Set(plan.move.map((move) => move.kind))) {
     yield* durable.makeDirectory(paths.join(folder, folderOf(kind)))
   }
@@ -186,6 +185,43 @@ export const carryOutFiles = Effect.fnUntraced(function* (
   }
 })
 
+const canCut = Effect.fnUntraced(function* (cut: Cut, source: string, kept: string) {
+  const fs = yield* FileSystem.FileSystem
+  if ((yield* durable.kindAt(source)) !== "File") return false
+  const { size } = yield* Effect.mapError(fs.stat(source), journalError("look", source))
+  const isKept =
+    (yield* durable.kindAt(kept)) === "File" &&
+    (yield* digest(kept, 0, cut.bytes + 1)).sha256 === cut.sha256
+  if (Number(size) === cut.offset) return isKept
+  if (Number(size) !== cut.offset + cut.bytes) return false
+  return (yield* digest(source, cut.offset, cut.bytes)).sha256 === cut.sha256
+})
+
+/** Whether every step of a plan is done already or can still be done. Changes nothing. */
+export const canCarryOut = Effect.fnUntraced(function* (
+  layout: Layout,
+  folder: string,
+  plan: Plan
+) {
+  const paths = yield* Path.Path
+  for (const cut of plan.cut) {
+    const kept = keptPath(paths, folder, cut)
+    if (!(yield* canCut(cut, cutPath(paths, layout, cut.file), kept))) return false
+  }
+  for (const { bytes, kind, name, sha256 } of plan.move) {
+    const source = paths.join(placeOf(layout, kind), name)
+    const target = paths.join(folder, folderOf(kind), name)
+    const isThere = (yield* durable.kindAt(source)) !== undefined
+    if (!isThere && (yield* durable.kindAt(target)) === undefined) return false
+    if (!isThere || sha256 === null) continue
+    if ((yield* digest(source, 0, bytes + 1)).sha256 !== sha256) return false
+  }
+  return true
+})
+
+const keptPath = (paths: Path.Path, folder: string, { kept, rows }: Cut): string =>
+  paths.join(folder, rows === null ? kept : paths.join(folderOf("segment"), kept))
+
 /** The path of a journal's file by its name in a plan. */
 export const cutPath = (paths: Path.Path, layout: Layout, file: string): string =>
   layout.format === "cortex" ? layout.journal : paths.join(layout.journal, file)
@@ -200,10 +236,10 @@ export const keptPlaces = (
   readonly rows: number | null
   readonly bytes: number
 }> => [
-  ...cut.map(({ bytes, kept, rows }) => ({
-    path: paths.join(folder, rows === null ? kept : paths.join(folderOf("segment"), kept)),
-    rows,
-    bytes
+  ...cut.map((one) => ({
+    path: keptPath(paths, folder, one),
+    rows: one.rows,
+    bytes: one.bytes
   })),
   ...move
     .filter(({ kind }) => kind !== "checkpoint")

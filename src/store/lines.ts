@@ -48,6 +48,20 @@ export const eachPart = <E, R>(
     })
   )
 
+/** The first line of a regular file; undefined where it has none. */
+export const firstLine = Effect.fnUntraced(function* (
+  path: string,
+  lineBytesMax: number
+): Effect.fn.Return<Uint8Array | undefined, JournalError, FileSystem.FileSystem> {
+  yield* durable.existing(path)
+  const reading = Effect.flatMap(durable.open(path, "r"), (file) =>
+    durable.readRange(file, 0, lineBytesMax)
+  )
+  const bytes = yield* Effect.mapError(Effect.scoped(reading), journalError("read", path))
+  const [line] = Segment.lines(path, bytes, lineBytesMax)
+  return line?.bytes
+})
+
 /** Hand every line of a regular file to `each`. */
 export const eachLineOf = Effect.fnUntraced(function* (
   path: string,

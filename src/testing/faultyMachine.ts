@@ -99,8 +99,18 @@ const tags: { readonly [code: string]: PlatformError.SystemErrorTag } = {
   EBUSY: "Busy"
 }
 
+/** Thrown inside a call, with the code it fails with. */
+export class Refused extends Error {
+  readonly code: string
+
+  constructor(code: string) {
+    super(code)
+    this.code = code
+  }
+}
+
 /** What a call says that a dead program makes. */
-export const deadCode = "EIO"
+const deadCode = "EIO"
 
 export class Machine {
   readonly planes = new Planes()
@@ -162,5 +172,60 @@ export class Machine {
   /** Sometimes lets other fibers go first, as a real call would. */
   get pause(): Effect.Effect<void> {
     return Effect.suspend(() => (this.random() < 0.25 ? Effect.yieldNow : Effect.void))
+  }
+}
+
+export type Failing<A> = Effect.Effect<A, PlatformError.PlatformError>
+
+/** Runs calls as one program's: counted, struck, and refused once the program is dead. */
+export class Caller {
+  readonly machine: Machine
+  readonly process: Process
+
+  constructor(machine: Machine, process: Process) {
+    this.machine = machine
+    this.process = process
+  }
+
+  /** `cut` says what is done of a write that is struck: so many bytes, or all. */
+  call<A>(
+    name: OperationName,
+    path: string,
+    run: (bytesMax: number) => A,
+    bytes?: number,
+    undone?: () => void
+  ): Failing<A> {
+    const dead = Effect.suspend(() => Effect.fail(failure(deadCode, name, path)))
+    const attempt = (bytesMax: number) =>
+      Effect.try({
+        try: () => run(bytesMax),
+        catch: (cause) => {
+          if (cause instanceof Refused) return failure(cause.code, name, path)
+          throw cause
+        }
+      })
+    const all = Number.POSITIVE_INFINITY
+    if (this.process.generation === undefined) return attempt(all)
+    return Effect.suspend((): Failing<A> => {
+      if (this.machine.isDead(this.process)) return dead
+      const fault = this.machine.begin(name, path, bytes)
+      if (fault === undefined || "vanishes" in fault) return attempt(all)
+      if ("short" in fault) return attempt(fault.short)
+      if ("code" in fault) {
+        const failed = Effect.fail(failure(fault.code, name, path))
+        if (fault.persists === true) return Effect.andThen(attempt(all), failed)
+        if (name === "write" && fault.bytes !== undefined) {
+          return Effect.andThen(attempt(fault.bytes), failed)
+        }
+        undone?.()
+        return failed
+      }
+      const done = Math.floor(this.machine.random() * ((bytes ?? 0) + 1))
+      const before =
+        fault.during === true
+          ? Effect.ignore(attempt(bytes === undefined ? all : done))
+          : Effect.void
+      return before.pipe(Effect.andThen(this.machine.die(fault.crash)), Effect.andThen(dead))
+    }).pipe(Effect.tap(() => this.machine.pause))
   }
 }

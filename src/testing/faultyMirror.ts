@@ -9,7 +9,8 @@
  *
  * A checkpoint makes the log durable before it writes the database, so what lay in the log then is
  * never lost alone; neither is a commit at `synchronous = FULL`, behind which no older copy comes
- * back.
+ * back. After a checkpoint SQLite writes the log anew from its front, with other salts, and leaves old frames
+ * behind; the end of the file is not the end of the log.
  */
 import { Effect } from "effect"
 import type { FileSystem } from "effect"
@@ -22,16 +23,43 @@ interface Image {
   readonly log: Uint8Array | undefined
 }
 
+/** How much of a log is durable, and the salts that tell whether it is still that log. */
+interface Logged {
+  readonly salts: string
+  readonly bytes: number
+}
+
 interface Place {
   /** Where the database of this life lies. */
   file: string
   /** What this life began with. */
   booted: Image
-  /** Bytes of the log that are durable. */
-  loggedBytes: number
+  logged: Logged
 }
 
 const nothing: Image = { database: undefined, log: undefined }
+const unlogged: Logged = { salts: "", bytes: 0 }
+
+const logHeaderBytes = 32
+const frameHeaderBytes = 24
+
+/** The eight bytes of salt, in the header at 16 and in each frame at 8. */
+const saltsAt = (log: Uint8Array, offset: number): string => log.subarray(offset, offset + 8).join()
+
+/** Where the frames end that were written since the log last began anew. */
+const endOfLog = (log: Uint8Array): number => {
+  if (log.byteLength < logHeaderBytes) return 0
+  const pageBytes = new DataView(log.buffer, log.byteOffset).getUint32(8)
+  const salts = saltsAt(log, 16)
+  let end = logHeaderBytes
+  while (end + frameHeaderBytes + pageBytes <= log.byteLength && saltsAt(log, end + 8) === salts) {
+    end += frameHeaderBytes + pageBytes
+  }
+  return end
+}
+
+const loggedOf = (log: Uint8Array | undefined): Logged =>
+  log === undefined ? unlogged : { salts: saltsAt(log, 16), bytes: endOfLog(log) }
 
 /** SQLite's result codes by name. */
 const resultCodes: { readonly [code: string]: number } = {
@@ -81,9 +109,9 @@ export class Mirrors {
     Effect.suspend(() => {
       const there = this.#places.get(path)
       if (there !== undefined) return Effect.succeed(there)
-      const place: Place = { file: "", booted: nothing, loggedBytes: 0 }
+      const place: Place = { file: "", booted: nothing, logged: unlogged }
       this.#places.set(path, place)
-      return Effect.as(this.#begin(place, nothing), place)
+      return Effect.as(this.#begin(place, nothing, unlogged), place)
     })
 
   /** The connections of a program to one of the databases. */
@@ -156,13 +184,13 @@ export class Mirrors {
   }
 
   #logged(place: Place): Effect.Effect<void> {
-    const size = Effect.map(this.#files.stat(`${place.file}-wal`), (info) => Number(info.size))
-    return Effect.map(
-      Effect.orElseSucceed(size, () => 0),
-      (bytes) => {
-        place.loggedBytes = bytes
-      }
-    )
+    return Effect.map(this.#read(`${place.file}-wal`), (log) => {
+      place.logged = loggedOf(log)
+    })
+  }
+
+  #read(path: string): Effect.Effect<Uint8Array | undefined> {
+    return Effect.orElseSucceed(this.#files.readFile(path), () => undefined)
   }
 
   /** A commit at FULL is durable, so that no older copy comes back. */
@@ -173,19 +201,21 @@ export class Mirrors {
   }
 
   #left(place: Place): Effect.Effect<Image> {
-    const read = (path: string) => Effect.orElseSucceed(this.#files.readFile(path), () => undefined)
-    return Effect.all({ database: read(place.file), log: read(`${place.file}-wal`) })
+    return Effect.all({
+      database: this.#read(place.file),
+      log: this.#read(`${place.file}-wal`)
+    })
   }
 
   /** A place for a new life, with these files in it. */
-  #begin(place: Place, image: Image): Effect.Effect<void> {
+  #begin(place: Place, image: Image, logged: Logged): Effect.Effect<void> {
     const files = this.#files
     return Effect.gen({ self: this }, function* () {
       const directory = `${this.#scratch}/${++this.#lives}`
       yield* files.makeDirectory(directory, { mode: 0o700 })
       place.file = `${directory}/mirror.sqlite`
       place.booted = image
-      place.loggedBytes = image.log?.byteLength ?? 0
+      place.logged = logged
       if (image.database !== undefined) yield* files.writeFile(place.file, image.database)
       if (image.log !== undefined) yield* files.writeFile(`${place.file}-wal`, image.log)
     }).pipe(Effect.orDie)
@@ -194,7 +224,10 @@ export class Mirrors {
   #outlive(place: Place, by: "kill" | "powerCut"): Effect.Effect<void> {
     return Effect.gen({ self: this }, function* () {
       const left = yield* this.#left(place)
-      yield* this.#begin(place, by === "kill" ? left : this.#survivor(place, left))
+      // A kill makes nothing durable: a power cut later may take what it left.
+      if (by === "kill") return yield* this.#begin(place, left, place.logged)
+      const survivor = this.#survivor(place, left)
+      yield* this.#begin(place, survivor, loggedOf(survivor.log))
     })
   }
 
@@ -204,10 +237,12 @@ export class Mirrors {
     if (drawn < 0.1) return nothing
     if (drawn < 0.2) return place.booted
     if (left.log === undefined || drawn < 0.4) return left
-    const floor = Math.min(place.loggedBytes, left.log.byteLength)
-    const within = () =>
-      floor + Math.floor(random() * (left.log === undefined ? 0 : left.log.byteLength - floor + 1))
-    const log = left.log.slice(0, drawn < 0.5 ? floor : within())
+    const end = endOfLog(left.log)
+    const isSame = saltsAt(left.log, 16) === place.logged.salts
+    const floor = isSame ? Math.min(place.logged.bytes, end) : 0
+    const within = () => floor + Math.floor(random() * (end - floor + 1))
+    // A copy: a Buffer's own `slice` is a view, and its `fill` refuses what lies beyond its end.
+    const log = new Uint8Array(left.log.subarray(0, drawn < 0.5 ? floor : within()))
     if (drawn > 0.85) log.fill(0, within(), within())
     return { database: left.database, log }
   }

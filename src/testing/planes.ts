@@ -10,9 +10,10 @@
  *   power cut                  of what is pending any part survives; live becomes what is durable
  *
  * A write that survives in part leaves each byte old or new. Where a file had grown, its length may
- * survive without the data: zeros, which never stand where durable bytes had been. A rename within
- * one directory survives whole or not at all; between two, the new name may come without the loss
- * of the old one. Modes are not lost.
+ * survive without the data: zeros, which never stand where durable bytes had been that no truncation
+ * took. A rename within one directory survives whole or not at all; between two, the new name may
+ * come without the loss of the old one, never the loss alone. Directories are renamed within one
+ * directory only. Modes are not lost.
  */
 
 /** Bytes that grow. */
@@ -89,7 +90,7 @@ interface Remove {
 /** A name that comes, goes, or both at once. */
 interface NameChange {
   add: Add | undefined
-  readonly remove: Remove | undefined
+  remove: Remove | undefined
 }
 
 /** A number from 0 up to, not including, 1. */
@@ -130,6 +131,14 @@ const survivingContent = (file: FileNode, survival: Survival, random: Random): C
     }
   }
   return content
+}
+
+/** A name becomes durable. Files may be left with two names, a directory never. */
+const settle = ({ at, name, node }: Add): void => {
+  if (node.kind === "Directory") {
+    for (const [other, there] of at.durable) if (there === node) at.durable.delete(other)
+  }
+  at.durable.set(name, node)
 }
 
 /** Both planes of one disk. */
@@ -176,6 +185,7 @@ export class Planes {
   }
 
   write(file: FileNode, offset: number, bytes: Uint8Array): void {
+    if (bytes.byteLength === 0) return
     const own = bytes.slice()
     file.live.write(offset, own)
     file.pending.push({ _tag: "Write", offset, bytes: own })
@@ -193,19 +203,32 @@ export class Planes {
       node.pending = []
       return
     }
-    this.#names = this.#names.filter((change) => {
+    for (const change of this.#names) {
       const { add, remove } = change
       if (remove?.at === node) {
         // A name that is known to have gone has not gone without the one that took its place.
-        if (add !== undefined) add.at.durable.set(add.name, add.node)
+        if (add !== undefined) {
+          settle(add)
+          this.#overtake(add, change)
+        }
         node.durable.delete(remove.name)
-        return false
+        change.add = undefined
+        change.remove = undefined
+      } else if (add?.at === node) {
+        settle(add)
+        change.add = undefined
       }
-      if (add?.at !== node) return true
-      node.durable.set(add.name, add.node)
-      change.add = undefined
-      return remove !== undefined
-    })
+    }
+    this.#names = this.#names.filter(({ add, remove }) => add !== undefined || remove !== undefined)
+  }
+
+  /** What was pending at a name before what is durable there now is never done any more. */
+  #overtake({ at, name }: Add, by: NameChange): void {
+    for (const before of this.#names) {
+      if (before === by) return
+      if (before.add?.at === at && before.add.name === name) before.add = undefined
+      if (before.remove?.at === at && before.remove.name === name) before.remove = undefined
+    }
   }
 
   /** What is pending at this file is believed to be durable, and is not. Names stay pending. */
@@ -217,7 +240,7 @@ export class Planes {
   cut(random: Random): void {
     this.#cutNames(random)
     const seen = new Set<Node>()
-    const settle = (node: Node): void => {
+    const restart = (node: Node): void => {
       if (seen.has(node)) return
       seen.add(node)
       if (node.kind === "File") {
@@ -230,22 +253,20 @@ export class Planes {
       node.live.clear()
       for (const [name, child] of node.durable) {
         node.live.set(name, child)
-        settle(child)
+        restart(child)
       }
     }
-    settle(this.root)
+    restart(this.root)
   }
 
   #cutNames(random: Random): void {
     const survival = drawn(random)
     for (const { add, remove } of this.#names) {
       if (survival === "none" || (survival === "each" && random() < 0.5)) continue
-      if (add !== undefined) add.at.durable.set(add.name, add.node)
+      if (add !== undefined) settle(add)
       if (remove === undefined) continue
       const alone = add !== undefined && add.at !== remove.at && random() < 0.5
-      if (!alone && remove.at.durable.get(remove.name) !== undefined) {
-        remove.at.durable.delete(remove.name)
-      }
+      if (!alone) remove.at.durable.delete(remove.name)
     }
     this.#names = []
   }

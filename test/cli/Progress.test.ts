@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Sink, Stdio, Stream } from "effect"
+import { ConfigProvider, Effect, Sink, Stdio, Stream } from "effect"
 import { TestClock } from "effect/testing"
 import * as Progress from "../../src/cli/Progress.ts"
 import * as SealogNode from "../../src/platform/SealogNode.ts"
@@ -50,6 +50,22 @@ describe("Progress", () => {
     Effect.gen(function* () {
       assert.deepStrictEqual(yield* drawn(false, { resultsOnStdout: false }), [])
       assert.deepStrictEqual(yield* drawn(true, { resultsOnStdout: true }), [])
+    })
+  )
+
+  const under = (provider: ConfigProvider.ConfigProvider) =>
+    Effect.provideService(
+      drawn(true, { resultsOnStdout: false }),
+      ConfigProvider.ConfigProvider,
+      provider
+    )
+
+  it.effect("make draws on a terminal whose name may not be read, and nothing on a dumb one", () =>
+    Effect.gen(function* () {
+      const withheld = ConfigProvider.make(() => Effect.die(new Error("requires env access")))
+      assert.lengthOf(yield* under(withheld), 3)
+      const dumb = ConfigProvider.fromEnv({ env: { TERM: "dumb" } })
+      assert.deepStrictEqual(yield* under(dumb), [])
     })
   )
 })

@@ -129,6 +129,37 @@ describe("sealog verify", () => {
     })
   )
 
+  it.live("holds a ledger against a checkpoint that was kept, and verifies what was cut", () =>
+    Effect.gen(function* () {
+      const ledger = path.join(yield* TestLedger.directory, "ledger")
+      const kept = path.join(path.dirname(ledger), "kept.json")
+      const [cut] = yield* Ledger.Ledger.use((opened) =>
+        Effect.gen(function* () {
+          yield* opened.appendAll(drafts)
+          const checkpoint = yield* opened.checkpoint("to keep")
+          fs.copyFileSync(path.join(ledger, "checkpoints", "0000000000000001.json"), kept)
+          yield* opened.append({ type: "row.added.v1" })
+          const done = yield* opened.rollback(checkpoint, { operator: "ada", reason: "no" })
+          return done.cut
+        })
+      ).pipe(Effect.provide(TestLedger.layer({ directory: ledger })))
+      const ended = yield* sealog(["verify", ledger, "--checkpoint", kept])
+      assert.deepInclude(ended, { code: 0, stderr: "" })
+      assert.match(ended.stdout, /not proven: that no rows behind row 6 were cut off/)
+      const part = yield* sealog(["verify", cut?.path ?? ""])
+      assert.deepInclude(part, { code: 0, stderr: "" })
+      assert.match(part.stdout, /^intact: 1 rows/)
+      assert.match(part.stdout, /not proven: what came before the first row/)
+      fs.truncateSync(segmentOf(ledger), 0)
+      const gone = yield* sealog(["verify", ledger, "--journal-only", "--checkpoint", kept])
+      assert.strictEqual(gone.code, 1)
+      assert.match(gone.stdout, /kept_checkpoint_beyond/)
+      const none = yield* sealog(["verify", ledger, "--checkpoint", segmentOf(ledger)])
+      assert.strictEqual(none.code, 2)
+      assert.isTrue(isParagraph(none), none.stderr)
+    })
+  )
+
   it.live("refuses what is neither a ledger nor a file, in one paragraph", () =>
     Effect.gen(function* () {
       const ledger = yield* ledgerOfSix

@@ -278,6 +278,23 @@ describe("CanonicalJson.fromValue", () => {
     })
   }
 
+  it("refuses whatever was thrown, also what throws when it is looked at", () => {
+    const thrown = [
+      Object.defineProperty(new Error("x"), "message", { get: () => thrower.inner }),
+      Object.defineProperty(new Error("x"), "message", { value: 5 }),
+      new Proxy({}, { getPrototypeOf: () => Object(thrower.inner) }),
+      Object.create(null),
+      undefined
+    ]
+    for (const cause of thrown) {
+      const toJSON = () => {
+        throw cause
+      }
+      const { actual, path, reason } = errorOf(fromValue([{ toJSON }]))
+      assert.deepStrictEqual([reason, path, actual], ["threw", "/0", "something thrown"])
+    }
+  })
+
   class Named {
     readonly a = 1
     get [Symbol.toStringTag](): string {

@@ -118,7 +118,11 @@ const refusals: ReadonlyArray<readonly [path: string, draft: object]> = [
   ["/schemaVersion", draft({ schemaVersion: 3 })],
   ["/schemaVersion", draft({ schemaVersion: "2" })],
   ["/schemaVersion", draft({ schemaVersion: Number.NaN })],
-  ["/schemaVersion", draft({ schemaVersion: null })]
+  ["/schemaVersion", draft({ schemaVersion: null })],
+  ["/schemaVersion", draft({ schemaVersion: { toString: 1, valueOf: 1 } })],
+  // Only own members are written, so only they count.
+  ["/source", draft({ source: Object.create({ type: "runtime" }) })],
+  ["/source", draft({ source: Object.assign(Object.create({ name: "grep" }), { type: "tool" }) })]
 ]
 
 const cortexRefusals: ReadonlyArray<readonly [path: string, draft: object]> = [

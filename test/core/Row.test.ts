@@ -252,6 +252,7 @@ describe("Row", () => {
   )
 
   const [body] = [bodyOf(0)]
+  const long = "n".repeat(1_000)
   const respelled: ReadonlyArray<
     readonly [why: string, body: string, kind?: Row.RowInvalid["kind"]]
   > = [
@@ -317,6 +318,7 @@ describe("Row", () => {
       body.replace('"trace_id"', '"\\u0069d":"x","trace_id"'),
       "payload_ambiguous"
     ],
+    ["a long name twice", body.replace("{", `{"${long}":1,"${long}":1,`), "payload_ambiguous"],
     ["crc32c twice", `${body},"crc32c":"00000000"`, "payload_ambiguous"],
     ["a payload's member twice", body.replace('"n":null', '"n":null,"n":1'), "payload_ambiguous"],
     [
@@ -353,6 +355,7 @@ describe("Row", () => {
       const { kind, seq, message } = refused(withCrc(changed), "segments")
       assert.strictEqual(seq, 7)
       assert.include(message, "row 7")
+      assert.isBelow(message.length, 400)
       if (wanted === undefined) assert.oneOf(kind, ["row_respelled", "row_unreadable"])
       else assert.strictEqual(kind, wanted)
     })

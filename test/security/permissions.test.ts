@@ -1,7 +1,7 @@
 /**
- * A ledger asks for its files, its user and the environment, and nothing else: where a runtime can
- * withhold the rest (Deno), no network, no other program, no native code and no other file to write
- * is ever missed.
+ * A ledger asks for its files and its user, and nothing else: where a runtime can withhold the rest
+ * (Deno), no network, no environment, no other program, no native code and no other file to write is
+ * ever missed.
  */
 import { spawnSync } from "node:child_process"
 import * as fs from "node:fs"
@@ -30,12 +30,12 @@ describe("Permissions", () => {
         const directory = path.join(parent, "ledger")
         fs.mkdirSync(directory)
         // Whether a file may be written is asked of the system by user.
-        const user = ["--allow-sys=uid,gid", "--allow-env"]
+        const user = ["--allow-sys=uid,gid"]
         const permissions = ["--allow-read", `--allow-write=${directory}`, ...user]
         const appended = withOnly(permissions, ["append", directory], '{"type":"a.v1"}\n')
         assert.strictEqual(appended.stderr, "")
         assert.deepStrictEqual([appended.status, appended.stdout], [0, "appended 1 row\n"])
-        const verified = withOnly(["--allow-read", "--allow-env"], ["verify", directory])
+        const verified = withOnly(["--allow-read"], ["verify", directory])
         assert.strictEqual(verified.stderr, "")
         assert.match(verified.stdout, /^intact: 1 rows/)
       })

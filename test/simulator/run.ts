@@ -27,7 +27,10 @@ type Named = Draft & { readonly id: string }
 
 const type = "cortex.event.tool_call.v1"
 
-const draftOf = (name: string, more: Partial<Draft> = {}): Named => ({
+const draftOf = (
+  name: string,
+  more: Omit<Partial<Draft>, "id"> & { readonly id?: string } = {}
+): Named => ({
   type,
   id: idFrom(name),
   payload: { name },

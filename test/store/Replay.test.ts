@@ -58,11 +58,13 @@ const lists = ({ missingInSqlite, missingInJsonl, mismatched }: ParityReport) =>
   mismatched: mismatched.map(({ id }) => id)
 })
 
-/** A row of `events` that no journal has, made from another. */
-const stray = (id: string, from: string) =>
-  `INSERT INTO events SELECT '${id}', schema_version, observed_at, recorded_at, source_json,
+/** A row of `events` that no journal has, made from another; its id is any SQL. */
+const strayAs = (id: string, hash: string, from: string) =>
+  `INSERT INTO events SELECT ${id}, schema_version, observed_at, recorded_at, source_json,
    event_type, trace_id, session_id, domain_tags_json, payload_json, payload_hash,
-   prev_event_hash, 'hash of ${id}', source_attestation_json FROM events WHERE id = '${from}'`
+   prev_event_hash, 'hash of ${hash}', source_attestation_json FROM events WHERE id = '${from}'`
+
+const stray = (id: string, from: string) => strayAs(`'${id}'`, id, from)
 
 describe("replay", () => {
   it.effect("brings back what the mirror lost, and nothing twice", () =>
@@ -236,6 +238,34 @@ describe("parity", () => {
     ],
     ["a row that was added", [stray("evt_stray", idOf(3))], { missingInJsonl: ["evt_stray"] }],
     [
+      "rows without an id, or with an empty one",
+      [
+        strayAs("NULL", "one", idOf(3)),
+        strayAs("NULL", "two", idOf(3)),
+        strayAs("''", "three", idOf(3))
+      ],
+      { missingInJsonl: ["", "null", "null"] }
+    ],
+    [
+      "an id that a runtime may read only in part",
+      [strayAs("'a' || char(0) || 'b'", "one", idOf(3))],
+      { missingInJsonl: ["a\0b"] }
+    ],
+    [
+      "an id of bytes that are no text",
+      [strayAs("x'ff00'", "one", idOf(3)), strayAs("x'ff01'", "two", idOf(3))],
+      { missingInJsonl: ["\u{fffd}\0", "\u{fffd}\u0001"] }
+    ],
+    [
+      "a row whose index row is that of no row",
+      [
+        stray("evt_zero", idOf(3)),
+        `INSERT INTO sealog_index SELECT 0, 'evt_zero', parent_seq, event_type, session_id, trace_id,
+         segment, byte_offset, byte_length, 'none' FROM sealog_index WHERE seq = 3`
+      ],
+      { missingInJsonl: ["evt_zero"] }
+    ],
+    [
       "a row that was renamed",
       [`UPDATE events SET id = 'evt_renamed' WHERE id = '${idOf(3)}'`],
       { missingInSqlite: [idOf(3)], missingInJsonl: ["evt_renamed"] }
@@ -301,6 +331,34 @@ describe("parity", () => {
       })
     )
   }
+
+  it.effect("counts thousands that only SQL has, and lists the first of them", () =>
+    Effect.gen(function* () {
+      const directory = yield* ledgerOf(20)
+      const many = (count: number, id: string) =>
+        `WITH RECURSIVE numbers (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers LIMIT ${count})
+         ${strayAs(id, `${id.replaceAll("'", "")} ' || n || '`, idOf(3)).replace(
+           "FROM events",
+           "FROM numbers, events"
+         )}`
+      const meddling = [
+        many(2_500, "printf('a%04d', n) || char(0)"),
+        many(1_200, "CAST(printf('b%04d', n) AS BLOB)"),
+        many(1_100, "NULL")
+      ]
+      yield* after(directory, meddling, (ledger) =>
+        Effect.gen(function* () {
+          const report = yield* ledger.parity
+          assert.strictEqual(report.missingInJsonlCount, 4_800)
+          assert.strictEqual(report.sqliteEventCount, 4_820)
+          assert.deepStrictEqual(
+            report.missingInJsonl,
+            Array.from({ length: 1_000 }, () => "null")
+          )
+        })
+      )
+    })
+  )
 
   const Damage = Arbitrary.array(
     Arbitrary.all([

@@ -1,0 +1,284 @@
+/**
+ * Diagnosis: what stands in the way of opening a ledger, and what a repair would do about it.
+ *
+ * Reads the whole journal, the mirror and the checkpoints, and changes nothing. What is kept is the
+ * longest run of whole groups from the first row on; everything behind it is set aside by the
+ * repair, as rows that can be read. Rows of the mirror beyond that, or all of them where it is of
+ * another history, are kept as text and taken out. What opening mends by itself is no repair's.
+ */
+import { Effect, Result, Schema } from "effect"
+import type { FileSystem, Path } from "effect"
+import type { SqlClient } from "effect/sql"
+import type { Head } from "../core/Chain.ts"
+import * as Chain from "../core/Chain.ts"
+import type { Position } from "../core/Event.ts"
+import type * as Hashes from "../core/Hashes.ts"
+import * as Parity from "../core/Parity.ts"
+import * as Recovery from "../core/Recovery.ts"
+import * as Anchor from "./Anchor.ts"
+import * as Checkpoints from "./Checkpoints.ts"
+import type { JournalError, MirrorError } from "./errors.ts"
+import { mirrorError } from "./errors.ts"
+import type { JournalFile, JournalReader, Misplaced } from "./Journal.ts"
+import type { Layout } from "./Layout.ts"
+import * as Mirror from "./Mirror.ts"
+import * as Operations from "./Operations.ts"
+
+const Place = Schema.Struct({ seq: Schema.Int, leafHash: Schema.String })
+
+/** What a repair would do. Nothing of it was done. */
+export class RepairPlan extends Schema.Class<RepairPlan>("sealog/RepairPlan")({
+  /** The directory, or in Cortex mode the file. */
+  ledger: Schema.String,
+  isFile: Schema.Boolean,
+  /** Why opening refuses, one sentence each; empty where nothing is to be repaired. */
+  findings: Schema.Array(Schema.String),
+  /** The newest row that is kept. */
+  to: Place,
+  /** The newest row that the mirror has; null where it cannot be read, or is empty. */
+  from: Schema.NullOr(Place),
+  /** Where the journal is cut: a file and a byte of it, with all files behind; null where not. */
+  cut: Schema.NullOr(Schema.Struct({ path: Schema.String, offset: Schema.Int })),
+  /** Files that are set aside, that of the mirror among them. */
+  foreign: Schema.Array(Schema.String),
+  checkpoints: Schema.Array(Schema.Int),
+  /** Rows of the mirror beyond this are taken out; null where it is left alone. */
+  mirrorUntil: Schema.NullOr(Schema.Int),
+  isMirrorUnreadable: Schema.Boolean,
+  /** Operations that were begun and can never be finished: they are closed as they stand. */
+  closes: Schema.Array(Schema.String),
+  /** An operation that the next open finishes; nothing else is judged before. */
+  pending: Schema.NullOr(Schema.String)
+}) {
+  /** Whether there is anything to repair. */
+  get isNeeded(): boolean {
+    return this.findings.length > 0
+  }
+
+  get message(): string {
+    const { checkpoints, closes, cut, findings, foreign, ledger, mirrorUntil, pending, to } = this
+    if (pending !== null) return `${ledger}: open it, which finishes the operation ${pending}`
+    if (!this.isNeeded) return `${ledger}: nothing to repair; opening it mends what may be mended`
+    const steps = [
+      ...(cut === null ? [] : [`set aside ${cut.path} from byte ${cut.offset} on, and all behind`]),
+      ...foreign.map((path) => `set aside ${path}`),
+      ...checkpoints.map((number) => `set aside checkpoint ${number}`),
+      ...(mirrorUntil === null ? [] : [`take the mirror back to row ${mirrorUntil}`]),
+      ...(this.isMirrorUnreadable ? ["set the mirror aside; opening makes it anew"] : []),
+      ...closes.map((id) => `close the operation ${id} as it stands`)
+    ]
+    return `${ledger}: ${findings.join("; ")}. A repair would keep rows 1 to ${to.seq}, and ${steps.join("; ")}.`
+  }
+}
+
+/** What a walk over the journal found. */
+interface Walked {
+  readonly to: Head
+  readonly cut: { readonly path: string; readonly offset: number } | undefined
+  readonly finding: string | undefined
+  readonly leafAt: ReadonlyMap<number, string>
+  /** Whether `events` holds another content for a row that the index does not have. */
+  readonly differs: boolean
+}
+
+/** A file that cannot follow the rows before it; where rows are pending, their group tells more. */
+const misnamed = (file: JournalFile, isLast: boolean, head: Head): string | undefined => {
+  if (file.bytes === 0 && !isLast) return "an empty segment stands before others"
+  if (file.segment === head.seq + 1) return undefined
+  return `its name says row ${file.segment}, where row ${head.seq + 1} follows`
+}
+
+const walk = Effect.fnUntraced(function* (
+  journal: JournalReader,
+  files: ReadonlyArray<JournalFile>,
+  sizes: ReadonlySet<number>,
+  settled: number,
+  sql: SqlClient.SqlClient | undefined,
+  hashes: Hashes.Hashes
+) {
+  const tail = new Recovery.TailScan(Chain.start, journal.format, hashes)
+  const leafAt = new Map<number, string>()
+  let differs = false
+  let beyond: Array<Parity.Mirrored> = []
+  const compare = Effect.suspend(() => {
+    const events = beyond
+    beyond = []
+    return sql === undefined || events.length === 0 ? Effect.void : compareWith(sql, events)
+  })
+  const compareWith = Effect.fnUntraced(function* (
+    sql: SqlClient.SqlClient,
+    events: ReadonlyArray<Parity.Mirrored>
+  ) {
+    const ids = events.map(({ id }) => id)
+    const rows = yield* Effect.mapError(Mirror.eventRows(sql, ids), mirrorError("be compared"))
+    differs ||= events.some((event) => {
+      const row = rows.get(event.id)
+      return row !== undefined && Parity.differences(event, row).length > 0
+    })
+  })
+  let finding: string | undefined
+  let cut: Walked["cut"]
+  let head: Head = Chain.start
+  for (const [nth, file] of files.entries()) {
+    const isLast = nth === files.length - 1
+    const before = tail.plan()
+    head = before.head
+    const isOpen = before._tag === "Damage" || before.cut !== undefined
+    const why = journal.format === "segments" && !isOpen ? misnamed(file, isLast, head) : undefined
+    if (why !== undefined) {
+      finding = `${file.path}: ${why}`
+      cut = { path: file.path, offset: 0 }
+      break
+    }
+    yield* journal.eachLine(file, { offset: 0, number: 1 }, file.bytes, (lines) =>
+      Effect.suspend(() => {
+        for (const line of lines) {
+          const event = tail.push(line)
+          if (event === undefined) continue
+          if (sizes.has(event.seq)) leafAt.set(event.seq, event.leafHash)
+          if (event.seq > settled) beyond.push(event)
+        }
+        return beyond.length >= 256 ? compare : Effect.void
+      })
+    )
+  }
+  yield* compare
+  const plan = tail.plan()
+  if (cut !== undefined) return { to: head, cut, finding, leafAt, differs } satisfies Walked
+  const first = files[0]
+  const begin = first === undefined ? undefined : { path: first.path, offset: 0 }
+  if (plan._tag === "Damage") {
+    const place = `${plan.path} byte ${plan.offset} (row ${plan.seq})`
+    const why = `${place}: ${plan.reason}`
+    return { to: plan.head, cut: plan.end ?? begin, finding: why, leafAt, differs } satisfies Walked
+  }
+  const isTorn = plan.cut !== undefined && plan.cut.path !== files.at(-1)?.path
+  return {
+    to: plan.head,
+    cut: isTorn ? plan.cut : undefined,
+    finding: isTorn ? `${plan.cut?.path}: an incomplete group stands before others` : undefined,
+    leafAt,
+    differs
+  } satisfies Walked
+})
+
+/** What the mirror has beyond what is kept, in one sentence, and how far it is taken back. */
+const judgeMirror = Effect.fnUntraced(function* (
+  journal: JournalReader,
+  files: ReadonlyArray<JournalFile>,
+  sql: SqlClient.SqlClient,
+  settled: Mirror.Settled,
+  walked: Walked,
+  hashes: Hashes.Hashes
+) {
+  const { to } = walked
+  if (settled.head.seq > to.seq) {
+    const row =
+      to.seq === 0
+        ? undefined
+        : yield* Effect.mapError(Mirror.at(sql, to.seq), mirrorError("find a row"))
+    const isOurs = to.seq > 0 && row?.leaf_hash === to.leafHash
+    const finding = `the mirror holds rows up to ${settled.head.seq}, what is kept ends at ${to.seq}`
+    return { finding, until: isOurs ? to.seq : 0 }
+  }
+  const anchored = yield* Effect.result(Anchor.find(sql, journal, settled, files, hashes))
+  if (Result.isFailure(anchored)) {
+    const error = anchored.failure
+    if (error._tag !== "LedgerDiverged") return yield* Effect.fail(error)
+    return { finding: error.reason, until: 0 }
+  }
+  if (!walked.differs) return undefined
+  return { finding: "events and journal differ in rows beyond the mirror's newest", until: 0 }
+})
+
+/** What is looked at, and through what. */
+export interface Ground {
+  readonly journal: JournalReader
+  /** Committed rows of the mirror; undefined where there is none, or it cannot be read. */
+  readonly sql: SqlClient.SqlClient | undefined
+  readonly isMirrorUnreadable: boolean
+  readonly hashes: Hashes.Hashes
+}
+
+const misplacedPath = ({ path }: Misplaced) => path
+
+/** Nothing to repair as yet. */
+const pending = ({ format, name }: Layout, id: string): RepairPlan =>
+  new RepairPlan({
+    ledger: name,
+    isFile: format === "cortex",
+    findings: [],
+    to: { seq: 0, leafHash: Chain.start.leafHash },
+    from: null,
+    cut: null,
+    foreign: [],
+    checkpoints: [],
+    mirrorUntil: null,
+    isMirrorUnreadable: false,
+    closes: [],
+    pending: id
+  })
+
+/** Look at everything, change nothing. */
+export const diagnose = Effect.fn("Ledger.diagnose")(function* ({
+  hashes,
+  isMirrorUnreadable,
+  journal,
+  sql
+}: Ground): Effect.fn.Return<
+  RepairPlan,
+  JournalError | MirrorError,
+  FileSystem.FileSystem | Path.Path
+> {
+  const { layout } = journal
+  const { files, misplaced } = yield* journal.listing
+  const closes: Array<string> = []
+  for (const found of yield* Operations.list(layout, hashes)) {
+    const standing = yield* Operations.standing(layout, found, hashes)
+    // What stands half done is not to be judged: opening finishes it first.
+    if (standing === "finishable") return pending(layout, found.id)
+    if (standing === "stuck") closes.push(found.id)
+  }
+  const settled =
+    sql === undefined
+      ? undefined
+      : yield* Effect.mapError(Mirror.settled(sql), mirrorError("read its head"))
+  const stated = yield* Checkpoints.list(layout, hashes)
+  const sizes = new Set(
+    stated.flatMap((one) => (one._tag === "Sound" ? [one.checkpoint.size] : []))
+  )
+  const walked = yield* walk(journal, files, sizes, settled?.head.seq ?? 0, sql, hashes)
+  const { cut, to } = walked
+  const findings: Array<string> = walked.finding === undefined ? [] : [walked.finding]
+  findings.push(...misplaced.map(({ actual, path }) => `${path} is ${actual}`))
+  if (isMirrorUnreadable) findings.push("the mirror cannot be read")
+  const judged =
+    sql === undefined || settled === undefined
+      ? undefined
+      : yield* judgeMirror(journal, files, sql, settled, walked, hashes)
+  if (judged !== undefined) findings.push(judged.finding)
+  const checkpoints = stated.flatMap((one) => {
+    if (one._tag === "None") return []
+    if (one._tag === "Unsound") return [one.number]
+    const { number, size } = one.checkpoint
+    const isOurs = size === 0 || walked.leafAt.get(size) === one.checkpoint.head.leafHash
+    return size <= to.seq && isOurs ? [] : [number]
+  })
+  findings.push(...checkpoints.map((number) => `checkpoint ${number} states another history`))
+  findings.push(...closes.map((id) => `the operation ${id} can never be finished`))
+  const place = ({ leafHash, seq }: Position) => ({ seq, leafHash })
+  return new RepairPlan({
+    ledger: layout.name,
+    isFile: layout.format === "cortex",
+    findings,
+    to: place(to),
+    from: settled === undefined || settled.head.seq === 0 ? null : place(settled.head),
+    cut: cut === undefined ? null : { path: cut.path, offset: cut.offset },
+    foreign: misplaced.map(misplacedPath),
+    checkpoints,
+    mirrorUntil: judged?.until ?? null,
+    isMirrorUnreadable,
+    closes,
+    pending: null
+  })
+})

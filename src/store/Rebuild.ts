@@ -1,0 +1,49 @@
+/**
+ * Rebuild: index and mirror made anew from the journal alone, in one transaction.
+ *
+ * Every row is read, its seal and links checked, and put into emptied tables, some at a time; readers
+ * see what was there before until the commit, and a crash leaves it so. A journal that does not hold
+ * together, or does not end where the writer stands, ends it with nothing changed.
+ */
+import { Effect } from "effect"
+import type { Head } from "../core/Chain.ts"
+import { ChainBroken } from "../core/Chain.ts"
+import type * as Merkle from "../core/Merkle.ts"
+import type { MirrorError } from "./errors.ts"
+import { mirrorError } from "./errors.ts"
+import type * as Mirror from "./Mirror.ts"
+import * as MirrorCut from "./MirrorCut.ts"
+import * as MirrorTree from "./MirrorTree.ts"
+import * as Replay from "./Replay.ts"
+import type { Ground } from "./Rollback.ts"
+
+/** Why nothing was made anew. */
+export type RebuildError = Replay.WalkError | Mirror.RowDiffers | Mirror.IdConflict | MirrorError
+
+/** Make the mirror anew up to `head`; the tree over its rows. */
+export const rebuild = Effect.fnUntraced(function* (
+  { hashes, journal, sql }: Ground,
+  head: Head
+): Effect.fn.Return<Merkle.Tree | undefined, RebuildError> {
+  const change = Effect.gen(function* () {
+    for (const table of ["events", "sealog_keys", "sealog_index", "sealog_state"]) {
+      yield* sql`DELETE FROM ${sql(table)}`
+    }
+    const end = yield* Replay.walk(journal, hashes, Replay.beginning, head.seq, (rows) =>
+      Effect.asVoid(Replay.replayBatch(sql, journal, hashes, rows))
+    )
+    if (end.seq === head.seq && end.leafHash === head.leafHash) {
+      return yield* MirrorTree.stored(sql)
+    }
+    return yield* new ChainBroken({
+      seq: end.seq,
+      id: end.id ?? "",
+      link: "prev_line_hash",
+      expected: `row ${head.seq} of leaf hash ${head.leafHash}`,
+      actual: `row ${end.seq} of leaf hash ${end.leafHash}`
+    })
+  })
+  return yield* MirrorCut.removing(sql, sql.withTransaction(change)).pipe(
+    Effect.catchTag("SqlError", (error) => Effect.fail(mirrorError("be made anew")(error)))
+  )
+})

@@ -1,0 +1,200 @@
+/**
+ * Repair: the explicit way past a refusal. It carries out what a diagnosis showed, and nothing else.
+ *
+ * The ledger must be closed: whoever repairs holds its guard. The diagnosis is made again, and one
+ * that differs from the plan that was shown is refused. Then as for a rollback: plan, mirror, files,
+ * outcome, redo only; killed at any point it is finished by the next open. All that it takes out of
+ * journal and mirror is kept in its folder, with who asked for it and why.
+ */
+import { Clock, Effect, Path, Schema } from "effect"
+import type { FileSystem } from "effect"
+import type { SecureRandom } from "effect/crypto"
+import type { SqlClient } from "effect/sql"
+import type { Move, Operation, Request } from "../core/Operation.ts"
+import * as Checkpoint from "../core/Checkpoint.ts"
+import * as Op from "../core/Operation.ts"
+import * as Segment from "../core/Segment.ts"
+import * as Timestamp from "../core/Timestamp.ts"
+import { digest } from "./carryOut.ts"
+import type * as Diagnosis from "./Diagnosis.ts"
+import type { RepairPlan } from "./Diagnosis.ts"
+import { diagnose } from "./Diagnosis.ts"
+import * as durable from "./durable.ts"
+import type { JournalError, MirrorError } from "./errors.ts"
+import type { JournalReader } from "./Journal.ts"
+import type { RequestInvalid } from "./Maintenance.ts"
+import { checkSaid, OperationFailed } from "./Maintenance.ts"
+import * as Operations from "./Operations.ts"
+import * as Rollback from "./Rollback.ts"
+
+/** The ledger is not any more what the diagnosis saw. Nothing was changed. */
+export class PlanOutdated extends Schema.TaggedError<PlanOutdated>()("PlanOutdated", {
+  expected: Schema.String,
+  actual: Schema.String
+}) {
+  override get message(): string {
+    return (
+      `the ledger has changed since it was diagnosed. Then: ${this.expected} Now: ${this.actual} ` +
+      `Nothing was changed; look at the new plan first.`
+    )
+  }
+}
+
+/** Why a repair is not carried out, or not to its end. */
+export type RepairError =
+  | PlanOutdated
+  | OperationFailed
+  | Operations.OperationUnfinished
+  | RequestInvalid
+  | JournalError
+  | MirrorError
+
+type Needs = FileSystem.FileSystem | Path.Path | SecureRandom.SecureRandom
+
+/** What a repair works on: a closed ledger whose guard is held. */
+export interface Ground extends Diagnosis.Ground {
+  /** The writing client of its mirror; undefined where that cannot be read. */
+  readonly writing: SqlClient.SqlClient | undefined
+}
+
+/** What stands at a place where something foreign does, to be moved as it is. */
+const foreignMove = (paths: Path.Path, path: string): Move => ({
+  kind: "foreign",
+  name: paths.basename(path),
+  bytes: 0,
+  sha256: null,
+  rows: null
+})
+
+const mirrorFiles = Effect.fnUntraced(function* (mirror: string) {
+  const paths = yield* Path.Path
+  const moves: Array<Move> = []
+  for (const path of [`${mirror}-wal`, `${mirror}-shm`, mirror]) {
+    if ((yield* durable.kindAt(path)) === undefined) continue
+    const name = paths.basename(path)
+    moves.push({ kind: "mirror", name, bytes: 0, sha256: null, rows: null })
+  }
+  return moves
+})
+
+const checkpointMoves = Effect.fnUntraced(function* (
+  { layout }: JournalReader,
+  numbers: ReadonlyArray<number>
+) {
+  return yield* Effect.forEach(
+    numbers.toReversed(),
+    Effect.fnUntraced(function* (number) {
+      const name = Checkpoint.name(number)
+      const path = `${layout.checkpoints}/${name}`
+      const isFile = (yield* durable.kindAt(path)) === "File"
+      const found = isFile ? yield* digest(path, 0, Number.MAX_SAFE_INTEGER) : undefined
+      const { bytes = 0, sha256 = null } = found ?? {}
+      return { kind: "checkpoint", name, bytes, sha256, rows: null } satisfies Move
+    })
+  )
+})
+
+/** The ranges and files of the journal that are set aside. */
+const cutsOf = Effect.fnUntraced(function* (ground: Ground, { cut, to }: RepairPlan) {
+  const { journal } = ground
+  if (cut === null) return { cut: [], move: [] }
+  const { files } = yield* journal.listing
+  const file = files.find(({ path }) => path === cut.path)
+  if (file === undefined) return { cut: [], move: [] }
+  // A segment of which nothing is kept is moved as a whole, name and all.
+  const isWhole = cut.offset === 0 && journal.format === "segments"
+  const firstSeq = isWhole ? file.segment : to.seq + 1
+  const place = { segment: file.segment, offset: isWhole ? file.bytes : cut.offset, firstSeq }
+  const behind = yield* Rollback.behind(ground, files, place)
+  if (!isWhole) return behind
+  const { bytes, lines, sha256 } = yield* digest(file.path, 0, file.bytes)
+  const name = Segment.name(file.segment)
+  const own: Move = { kind: "segment", name, bytes, sha256, rows: lines }
+  return { cut: behind.cut, move: [...behind.move, own] }
+})
+
+const planOf = Effect.fnUntraced(function* (
+  ground: Ground,
+  id: string,
+  plan: RepairPlan,
+  { correlationId, operator, reason }: Request
+) {
+  const { hashes, journal } = ground
+  const paths = yield* Path.Path
+  const { cut, move } = yield* cutsOf(ground, plan)
+  const { layout } = journal
+  return Op.makePlan(
+    {
+      ...Operations.nothing,
+      id,
+      kind: "repair",
+      at: Timestamp.fromMillis(yield* Clock.currentTimeMillis),
+      operator,
+      reason,
+      correlationId: correlationId ?? null,
+      from: plan.from,
+      to: plan.to,
+      cut,
+      move: [
+        ...move,
+        ...plan.foreign.map((path) => foreignMove(paths, path)),
+        ...(yield* checkpointMoves(journal, plan.checkpoints)),
+        ...(plan.isMirrorUnreadable ? yield* mirrorFiles(layout.mirror) : [])
+      ],
+      mirrorUntil: plan.mirrorUntil
+    },
+    hashes
+  )
+})
+
+/** A folder that can never be finished gets an outcome, so that it is not looked at any more. */
+const close = Effect.fnUntraced(function* (ground: Ground, id: string, request: Request) {
+  const { hashes, journal } = ground
+  const { folder, plan, trouble } = yield* Operations.look(journal.layout, id, hashes)
+  const { correlationId, operator, reason } = request
+  const asked = plan ?? { kind: "repair", operator, reason, correlationId: correlationId ?? null }
+  const message = trouble === undefined ? "" : `expected ${trouble.expected} at ${trouble.path}`
+  yield* Operations.end(folder, asked, {
+    outcome: "fatal_error",
+    errorClass: "closed_by_repair",
+    message,
+    resumed: true
+  })
+})
+
+const isSame = (a: RepairPlan, b: RepairPlan): boolean => JSON.stringify(a) === JSON.stringify(b)
+
+/** Carry out a plan that a diagnosis has shown; the operation that it became. */
+export const repair = Effect.fn("Ledger.repair")(function* (
+  ground: Ground,
+  shown: RepairPlan,
+  request: Request
+): Effect.fn.Return<Operation, RepairError, Needs> {
+  const { correlationId, operator, reason } = request
+  yield* checkSaid({ operator, reason, correlationId })
+  const { hashes, journal, writing } = ground
+  const { layout } = journal
+  const now = yield* diagnose(ground)
+  if (!isSame(now, shown)) {
+    return yield* new PlanOutdated({ expected: shown.message, actual: now.message })
+  }
+  if (!now.isNeeded) {
+    return yield* new OperationFailed({
+      operation: "",
+      kind: "repair",
+      outcome: "recoverable_error",
+      errorClass: "nothing_to_repair",
+      expected: "a ledger that opening refuses",
+      actual: now.message
+    })
+  }
+  for (const id of now.closes) yield* close(ground, id, request)
+  const { folder, id } = yield* Operations.begin(layout)
+  const plan = yield* planOf(ground, id, now, request)
+  yield* Operations.place(folder, plan)
+  yield* Operations.carryOut(layout, folder, plan, writing)
+  const verified = ["journal", ...(now.isMirrorUnreadable ? [] : ["mirror"]), "kept"]
+  yield* Operations.end(folder, plan, { outcome: "ok", head: now.to, verified })
+  const paths = yield* Path.Path
+  return Operations.told(paths, yield* Operations.look(layout, id, hashes))
+})
