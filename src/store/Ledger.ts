@@ -153,7 +153,18 @@ const makeReading = Effect.fnUntraced(function* (
         const { head, place } = yield* settled
         // What the index says of the newest row decides how much is copied.
         if (place !== undefined) yield* rows.get(head.seq)
-        return yield* Backup.make(journal, head, place, directory)
+        const isThere = Effect.map(
+          Effect.mapError(Mirror.at(sql, head.seq), mirrorError("find its head")),
+          (row) => head.seq === 0 || row?.leaf_hash === head.leafHash
+        )
+        return yield* Backup.make(journal, hashes, head, place, directory, isThere).pipe(
+          // A file that a rollback has cut meanwhile is shorter than it was, and not damaged.
+          Effect.catchTag("RowDamaged", (error) =>
+            Effect.flatMap(isThere, (there) =>
+              Effect.fail(there ? error : Backup.rolledBack(directory))
+            )
+          )
+        )
       }).pipe(Effect.catchTag("EventNotFound", Effect.die), Effect.provideContext(files))
   }
   return { reading, rows, source }
@@ -178,6 +189,14 @@ const walCheckpoint = (sql: SqlClient.SqlClient, mode: "PASSIVE" | "TRUNCATE") =
     orElse: () => Effect.void
   })
 
+const rolledBackMeanwhile = Effect.fail(
+  new MirrorError({
+    operation: "replay",
+    cause: new Error("the ledger was rolled back meanwhile"),
+    hint: "Nothing of what was cut was taken in; replay again."
+  })
+)
+
 const makeReplay = (
   journal: Journal.JournalReader,
   sql: SqlClient.SqlClient,
@@ -189,13 +208,19 @@ const makeReplay = (
     let replayed = 0
     let skippedExisting = 0
     const until = writer.head().seq
+    const rollbacks = writer.rollbacks()
+    const take = Effect.fnUntraced(function* (rows: ReadonlyArray<Replay.Placed>) {
+      // Rows that were read before a rollback are not the ledger's any more.
+      if (writer.rollbacks() !== rollbacks) return yield* rolledBackMeanwhile
+      return yield* Replay.replayBatch(sql, journal, hashes, rows)
+    })
     yield* Replay.walk(
       journal,
       hashes,
       Replay.beginning,
       until,
       Effect.fnUntraced(function* (rows: ReadonlyArray<Replay.Placed>) {
-        const inserted = yield* writer.between(Replay.replayBatch(sql, journal, hashes, rows))
+        const inserted = yield* writer.between(take(rows))
         replayed += inserted
         skippedExisting += rows.length - inserted
       })

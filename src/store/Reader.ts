@@ -201,12 +201,23 @@ export const makeRows = Effect.fnUntraced(function* (
   const matches = (row: IndexRow, bytes: Uint8Array): boolean =>
     bytes.byteLength === row.byte_length && Row.leafHash(bytes, hashes) === row.leaf_hash
 
+  /** A file that a rollback has moved away cannot be read either. */
+  const readAt = (row: IndexRow, place: Place) =>
+    Effect.catchTag(
+      journal.read(place),
+      "JournalError",
+      Effect.fnUntraced(function* (error: JournalError) {
+        const now = yield* Effect.mapError(Mirror.at(sql, row.seq), mirrorError("find a row"))
+        return yield* now?.leaf_hash === row.leaf_hash ? error : new RowGone({ row })
+      })
+    )
+
   const bytesOf = Effect.fnUntraced(function* (row: IndexRow) {
     yield* checkPlace(row)
     const place = Mirror.placeOf(row)
-    const bytes = yield* journal.read(place)
+    const bytes = yield* readAt(row, place)
     if (matches(row, bytes)) return bytes
-    const again = yield* journal.read(place)
+    const again = yield* readAt(row, place)
     return matches(row, again) ? again : yield* damaged(row, again)
   })
 
@@ -243,7 +254,9 @@ export const makeRows = Effect.fnUntraced(function* (
     const events: Array<Event> = []
     for (const row of rows) yield* checkPlace(row)
     for (const part of neighbours(rows)) {
-      const bytes = yield* journal.read(part.place)
+      const [first] = part.rows
+      if (first === undefined) continue
+      const bytes = yield* readAt(first, part.place)
       for (const row of part.rows) {
         const start = row.byte_offset - part.place.offset
         const cut = bytes.subarray(start, start + row.byte_length)

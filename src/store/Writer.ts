@@ -111,6 +111,7 @@ export const make = Effect.fnUntraced(function* (deps: Dependencies) {
   let tree = deps.tree
   let behind = false
   let counted = false
+  let rollbacks = 0
   let closed = false
   let unchecked = 0
   /** SQL's data version when its rows were counted last. */
@@ -428,6 +429,7 @@ export const make = Effect.fnUntraced(function* (deps: Dependencies) {
 
   /** Go on from here, where journal and mirror now end. */
   const goOnFrom = (to: Head, grown: Merkle.Tree | undefined): void => {
+    if (to.seq < head.seq) rollbacks++
     head = to
     tree = grown
     behind = false
@@ -444,7 +446,9 @@ export const make = Effect.fnUntraced(function* (deps: Dependencies) {
     isSettled,
     goOnFrom,
     currentTree,
-    head: () => head
+    head: () => head,
+    /** How often the end of the journal went back: what was read of it before may be gone. */
+    rollbacks: () => rollbacks
   }
 })
 

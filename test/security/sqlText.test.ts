@@ -60,10 +60,10 @@ const judged: ReadonlyArray<readonly [call: RegExp, why: string]> = [
   [/^store\/Replay\.ts: literal\(table\)$/, "one of two literals, IndexTable"],
   [/^store\/statements\.ts: unsafe\(text, params\)$/, "texts of `remembered`, values bound"],
   [
-    /^store\/Verify\.ts: unsafe\(`PRAGMA main\.integrity_check\(\$\{damageMax\}\)`\)$/,
+    /^store\/VerifyMirror\.ts: unsafe\(`PRAGMA main\.integrity_check\(\$\{damageMax\}\)`\)$/,
     "a constant"
   ],
-  [/^store\/Verify\.ts: unsafe\(text\)$/, "texts of `withNul`, constants of the module"],
+  [/^store\/VerifyMirror\.ts: unsafe\(text\)$/, "texts of `withNul`, constants of the module"],
   [/^platform\/OsLock\.ts: prepare\(sql\)$/, "constants of the module"],
   [/^platform\/SqliteClient\.ts: prepare\(sql\)$/, "pragmas of the module, see below"],
   [/^platform\/sqliteConnection\.ts: prepare\(sql(?:: string)?\)$/, "what a client was given"],
@@ -100,10 +100,10 @@ const judgedTemplates: ReadonlyArray<string> = [
   "store/Mirror.ts: `SELECT * FROM sealog_index WHERE event_id IN (${ids})`",
   "store/Mirror.ts: `SELECT * FROM events WHERE id IN (${ids})`",
   // Columns are constants of the module and of Parity.
-  "store/Verify.ts: `PRAGMA main.integrity_check(${damageMax})`",
-  "store/Verify.ts: `SELECT coalesce(i.seq, 0) AS seq FROM events e LEFT JOIN sealog_index i ON i.event_id = e.id WHERE ${hasNul(Parity.columns.map((column) => `",
-  'store/Verify.ts: `SELECT seq FROM sealog_index WHERE ${hasNul(["event_id", "event_type", "session_id", "trace_id", "leaf_hash"])}`',
-  'store/Verify.ts: `SELECT seq FROM sealog_keys WHERE ${hasNul(["name", "value"])}`',
+  "store/VerifyMirror.ts: `PRAGMA main.integrity_check(${damageMax})`",
+  "store/VerifyMirror.ts: `SELECT coalesce(i.seq, 0) AS seq FROM events e LEFT JOIN sealog_index i ON i.event_id = e.id WHERE ${hasNul(Parity.columns.map((column) => `",
+  'store/VerifyMirror.ts: `SELECT seq FROM sealog_index WHERE ${hasNul(["event_id", "event_type", "session_id", "trace_id", "leaf_hash"])}`',
+  'store/VerifyMirror.ts: `SELECT seq FROM sealog_keys WHERE ${hasNul(["name", "value"])}`',
   // Table, columns and what follows are constants of Mirror.
   'store/statements.ts: `INSERT INTO ${table} (${columns.join(", ")}) VALUES ${values.join(", ")}${onConflict}`',
   // Effect's own savepoint names; numbers of the options.
