@@ -21,6 +21,11 @@ describe("sealog", () => {
         "tail",
         "show",
         "backup",
+        "checkpoint",
+        "checkpoints",
+        "rollback",
+        "operations",
+        "manifest",
         "doctor"
       ]) {
         assert.match(help.stdout, new RegExp(`\\n  ${command} `))
