@@ -77,7 +77,7 @@ export type HomeError = NotALedger | FormatUnknown | StoreBusy | LockError | Jou
 const giveRealPath = "Give the real path: links are not followed."
 
 const ownName =
-  /^(?:segments|operations|checkpoints|guard|ledger\.json(?:\.tmp)?|mirror\.sqlite.*)$/
+  /^(?:segments|operations|checkpoints|guard|(?:ledger|manifest)\.json(?:\.tmp)?|mirror\.sqlite.*)$/
 
 const refuseLink = Effect.fnUntraced(function* (path: string) {
   const kind = yield* durable.kindAt(path)

@@ -109,6 +109,8 @@ export const make = Effect.fnUntraced(function* (deps: Dependencies) {
   const ground: Rollback.Ground = { journal, sql, hashes }
   /** The number of the next checkpoint, once it is known. */
   let number: number | undefined
+  /** The size of the newest sound checkpoint, once it is known. */
+  let newestSize: number | undefined
 
   /** No number is used twice: those of checkpoints that were moved away count too. */
   const nextNumber = Effect.gen(function* () {
@@ -156,8 +158,25 @@ export const make = Effect.fnUntraced(function* (deps: Dependencies) {
     // Even one that fails may have been seen under its number.
     number = next + 1
     yield* Checkpoints.place(layout, checkpoint)
+    newestSize = checkpoint.size
     return checkpoint
   })
+
+  /** How many rows came since the newest checkpoint. */
+  const rowsSince = Effect.gen(function* () {
+    newestSize ??= (yield* Checkpoints.newestSound(layout, hashes))?.size ?? 0
+    return writer.head().seq - newestSize
+  })
+
+  /** A checkpoint where at least so many rows came since the newest. Between two groups only. */
+  const checkpointAfter = Effect.fnUntraced(
+    function* (rows: number, reason: string) {
+      if ((yield* rowsSince) < rows) return undefined
+      yield* writer.ready
+      return yield* checkpointNow(reason, yield* writer.currentTree)
+    },
+    (effect) => Effect.provideContext(effect, context)
+  )
 
   const checkpoint = Effect.fn("Ledger.checkpoint")(
     function* (reason: string): Effect.fn.Return<Checkpoint.Checkpoint, CheckpointError, Needs> {
@@ -255,6 +274,7 @@ export const make = Effect.fnUntraced(function* (deps: Dependencies) {
       const to: Chain.Head = target.head
       yield* journalWriter.resume((yield* journal.files).at(-1), to)
       writer.goOnFrom(to, target.tree)
+      newestSize = target.size
       const verified = ["checkpoint", "head", "root", "kept"]
       return yield* Operations.end(folder, plan, { outcome: "ok", head: target.position, verified })
     })
@@ -308,5 +328,5 @@ export const make = Effect.fnUntraced(function* (deps: Dependencies) {
     (effect) => Effect.provideContext(effect, context)
   )
 
-  return { checkpoint, rollback, rebuild }
+  return { checkpoint, rollback, rebuild, checkpointAfter }
 })

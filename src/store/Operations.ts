@@ -220,6 +220,12 @@ const names = Effect.fnUntraced(function* (layout: Layout) {
   return (yield* Effect.mapError(fs.readDirectory(layout.operations), failed)).toSorted()
 })
 
+/** How many operations were ever begun. */
+export const count = (
+  layout: Layout
+): Effect.Effect<number, JournalError, FileSystem.FileSystem | Path.Path> =>
+  Effect.map(names(layout), ({ length }) => length)
+
 /** Every folder of `operations/`, the oldest first. */
 export const list = Effect.fnUntraced(function* (
   layout: Layout,
