@@ -32,9 +32,12 @@ const findings: ReadonlySet<string> = new Set([
   "LedgerDamaged",
   "LedgerDiverged",
   "NotExportable",
+  "OperationUnfinished",
   "PayloadTooLarge",
+  "PlanOutdated",
   "PolicyRefused",
   "PositionUnknown",
+  "RolledBack",
   "RowDamaged",
   "RowDiffers",
   "UnknownParent"

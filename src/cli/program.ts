@@ -19,6 +19,7 @@ import * as Operations from "./operations.ts"
 import { layer as layerOutput, Output } from "./Output.ts"
 import * as Parity from "./parity.ts"
 import * as Read from "./read.ts"
+import * as Repair from "./repair.ts"
 import * as Replay from "./replay.ts"
 import * as Verify from "./verify.ts"
 
@@ -42,6 +43,8 @@ const sealog = Command.make("sealog").pipe(
     Checkpoints.list,
     Operations.rollback,
     Operations.list,
+    Repair.rebuild,
+    Repair.command,
     Manifest.command,
     Doctor.command
   ])
