@@ -13,6 +13,7 @@ import type { VerifyReport } from "../../src/core/VerifyReport.ts"
 import * as SealogNode from "../../src/platform/SealogNode.ts"
 import type { BackupReport } from "../../src/store/Backup.ts"
 import type { Guard } from "../../src/store/Guard.ts"
+import type { Process } from "../../src/store/Marker.ts"
 import type { Ledger, OpenError } from "../../src/store/Ledger.ts"
 import type { verify } from "../../src/store/Ledger.ts"
 import type * as Mirror from "../../src/store/Mirror.ts"
@@ -89,6 +90,7 @@ describe("the error union", () => {
       | "NotALedger"
       | "FormatUnknown"
       | "StoreBusy"
+      | "MarkerStale"
       | "LockError"
       | "JournalError"
       | "MirrorError"
@@ -141,7 +143,7 @@ describe("a layer", () => {
       Layer.Layer<
         Ledger | Reader,
         OpenError,
-        FileSystem.FileSystem | Path.Path | Guard | SecureRandom.SecureRandom | Limits
+        FileSystem.FileSystem | Path.Path | Guard | Process | SecureRandom.SecureRandom | Limits
       >
     >()
   })
