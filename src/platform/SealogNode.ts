@@ -42,7 +42,7 @@ import * as SqliteClient from "./SqliteClient.ts"
 /** Files, paths, locks, this process, randomness and fast hashes of the running system. */
 export const layerPlatform: Layer.Layer<
   FileSystem.FileSystem | Path.Path | Guard | Process | StoreLock | SecureRandom.SecureRandom
-> = StoreLockModule.layer.pipe(
+> = Layer.fresh(StoreLockModule.layer).pipe(
   Layer.provide(Signature.layerWebCrypto),
   Layer.provideMerge(
     Layer.mergeAll(
