@@ -34,6 +34,7 @@ const findings: ReadonlySet<string> = new Set([
   "PositionUnknown",
   "RowDamaged",
   "RowDiffers",
+  "TakeoverRefused",
   "UnknownParent"
 ])
 

@@ -42,12 +42,12 @@ export const ledger = (location: Location): Store => {
   return { guard: `${root}/guard`, marker: `${root}/marker`, isLedger: true }
 }
 
-const names: ReadonlySet<string> = new Set(["", ".", "..", "guard", "marker"])
+const reserved: ReadonlySet<string> = new Set(["", ".", "..", "guard", "marker"])
 
-/**
- * The lock of any other store: the marker has this name, the guard `.guard` behind it. Throws for a
- * name with a directory in it, and for those that a ledger has.
- */
+/** Whether a lock may have this name: no directory in it, and none of a ledger's. */
+export const isName = (name: string): boolean => !reserved.has(name) && !/[/\\\0]/.test(name)
+
+/** The lock of any other store: the marker has this name, the guard `.guard` behind it. */
 export const store = ({
   directory,
   name
@@ -55,7 +55,7 @@ export const store = ({
   readonly directory: string
   readonly name: string
 }): Store => {
-  if (names.has(name) || /[/\\\0]/.test(name)) throw new RangeError("not the name of a lock")
+  if (!isName(name)) throw new RangeError("not the name of a lock")
   return { guard: `${directory}/${name}.guard`, marker: `${directory}/${name}`, isLedger: false }
 }
 

@@ -21,7 +21,8 @@ describe("sealog", () => {
         "tail",
         "show",
         "backup",
-        "doctor"
+        "doctor",
+        "lock"
       ]) {
         assert.match(help.stdout, new RegExp(`\\n  ${command} `))
       }
