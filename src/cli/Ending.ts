@@ -29,6 +29,7 @@ const findings: ReadonlySet<string> = new Set([
   "IdConflict",
   "LedgerDamaged",
   "LedgerDiverged",
+  "NotExportable",
   "PayloadTooLarge",
   "PolicyRefused",
   "PositionUnknown",

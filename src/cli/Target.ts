@@ -1,8 +1,8 @@
 /**
  * What a command is pointed at: looks only, makes nothing, follows no link.
  *
- * Opening a ledger makes one where nothing is. Of all commands only `append` may do that, so the
- * others look first, and a path with a slip of the pen is an error and not a new ledger.
+ * Opening a ledger makes one where nothing is. Of all commands only `append` and `import` may do
+ * that, so the others look first, and a path with a slip of the pen is an error and not a new ledger.
  */
 import { Effect, Path } from "effect"
 import type { FileSystem } from "effect"

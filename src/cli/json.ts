@@ -9,6 +9,7 @@ import type { Head } from "../core/Chain.ts"
 import type { ParityReport } from "../core/Parity.ts"
 import type { Failure, Reason, VerifyReport } from "../core/VerifyReport.ts"
 import type { BackupReport } from "../store/Backup.ts"
+import type { ImportReport } from "../store/Import.ts"
 import type { ReplayReport } from "../store/Replay.ts"
 import type { Receipt } from "../store/Receipt.ts"
 
@@ -100,4 +101,17 @@ export const backup = ({ path, rows, bytes, head }: BackupReport) => ({
   rows,
   bytes,
   head: { seq: head.seq, leaf_hash: head.leafHash }
+})
+
+/** What an import did; `backup` says what an export holds. */
+export const imported = (report: ImportReport) => ({
+  operation: report.operation,
+  lines: report.lines,
+  appended: report.appended,
+  existing: report.existing,
+  refused: report.refused,
+  problems: report.problems.map(({ line, reason }) => ({ line, reason })),
+  bytes: report.bytes,
+  sha256: report.sha256,
+  head: { seq: report.head.seq, leaf_hash: report.head.leafHash }
 })

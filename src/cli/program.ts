@@ -10,6 +10,8 @@ import * as SealogNode from "../platform/SealogNode.ts"
 import * as Append from "./append.ts"
 import * as Backup from "./backup.ts"
 import * as Doctor from "./doctor.ts"
+import * as Export from "./export.ts"
+import * as Import from "./import.ts"
 import { Ending, of as endingOf, plain } from "./Ending.ts"
 import { layer as layerOutput, Output } from "./Output.ts"
 import * as Lock from "./lock.ts"
@@ -30,7 +32,10 @@ const sealog = Command.make("sealog").pipe(
     Parity.command,
     Read.tail,
     Read.show,
+    Read.path,
     Backup.command,
+    Import.command,
+    Export.command,
     Doctor.command,
     Lock.command
   ])

@@ -1,11 +1,11 @@
 /**
- * `sealog tail DIR` and `sealog show DIR ID|SEQ`: stored rows, byte for byte.
+ * `sealog tail DIR`, `sealog show DIR ID|SEQ` and `sealog path DIR LEAF`: stored rows, byte for byte.
  *
  * Read through the index and answered from the journal, without the guard: they work beside a
  * writer, and for them the ledger ends at the newest acknowledged row. Rows are JSON already, so
  * `--json` changes nothing.
  */
-import { Effect, Result } from "effect"
+import { Effect, Result, Stream } from "effect"
 import { Argument, Command, Flag } from "effect/cli"
 import * as EventId from "../core/EventId.ts"
 import * as SealogNode from "../platform/SealogNode.ts"
@@ -61,6 +61,9 @@ const refOf = (text: string): Result.Result<string | number, string> =>
     ? Result.succeed(Number(text))
     : Result.mapError(EventId.parse(text), (error) => error.message)
 
+const parsed = (text: string) =>
+  Effect.mapError(Effect.fromResult(refOf(text)), (why) => new Ending({ code: 2, text: why }))
+
 export const show = Command.make(
   "show",
   {
@@ -71,12 +74,11 @@ export const show = Command.make(
     json
   },
   Effect.fnUntraced(function* ({ directory, ref: text }) {
-    const ref = refOf(text)
-    if (Result.isFailure(ref)) return yield* new Ending({ code: 2, text: ref.failure })
+    const ref = yield* parsed(text)
     const output = yield* Output
     const line = yield* reading(
       directory,
-      Effect.flatMap(Reader, (reader) => reader.line(ref.success))
+      Effect.flatMap(Reader, (reader) => reader.line(ref))
     )
     yield* output.write(line)
     yield* output.write(lf)
@@ -86,4 +88,35 @@ export const show = Command.make(
     "Print one row of a ledger, byte for byte as stored. Exit code 1: there is no such row."
   ),
   Command.withShortDescription("Print one row of a ledger")
+)
+
+const pathOf = Effect.fnUntraced(function* (leaf: string | number) {
+  const reader = yield* Reader
+  const output = yield* Output
+  yield* reader.path(leaf).pipe(
+    Stream.runForEach(
+      Effect.fnUntraced(function* ({ id }) {
+        yield* output.write(yield* reader.line(id))
+        yield* output.write(lf)
+      })
+    )
+  )
+})
+
+export const path = Command.make(
+  "path",
+  {
+    directory,
+    leaf: Argument.String("LEAF").pipe(
+      Argument.withDescription("The id of an event, or the number of its row, from 1")
+    ),
+    json
+  },
+  ({ directory, leaf }) => Effect.flatMap(parsed(leaf), (ref) => reading(directory, pathOf(ref)))
+).pipe(
+  Command.withDescription(
+    "Print a row and all its ancestors, the root first, byte for byte as stored. Exit code 1: there " +
+      "is no such row."
+  ),
+  Command.withShortDescription("Print a row and its ancestors, the root first")
 )

@@ -14,6 +14,7 @@ import { cortexTypes, isType, Source } from "./Event.ts"
 import * as EventId from "./EventId.ts"
 import { clip, pointer } from "./jsonError.ts"
 import * as jsonText from "./jsonText.ts"
+import { RefusedPayload } from "./payloadCodec.ts"
 import { lineBytesMaxDefault } from "./Segment.ts"
 import * as Timestamp from "./Timestamp.ts"
 
@@ -21,7 +22,8 @@ import * as Timestamp from "./Timestamp.ts"
  * What an application hands in. Only `type` is required.
  *
  * `payload` is any JSON value (default null); `payloadText` is JSON text instead, so that no digit
- * of a number is lost. Times are RFC 3339 text and default to now. `id` is the idempotency key.
+ * of a number is lost. Times are RFC 3339 text and default to now. `id` is the idempotency key. At
+ * most `keysMax` keys and `domainTagsMax` tags.
  */
 export interface Draft {
   readonly type: string
@@ -111,6 +113,12 @@ const members: ReadonlySet<string> = new Set([
   "schemaVersion"
 ])
 
+/** The most keys of a draft. Each is a row of the mirror's, written while all other appends wait. */
+export const keysMax = 64
+
+/** The most domain tags of a draft. */
+export const domainTagsMax = 1_024
+
 /** Hashes, links, ids, batch and member names of a row never take more bytes than this. */
 const rowOverheadBytes = 1024
 
@@ -133,6 +141,10 @@ export const complete = (
     Result.fail(new DraftInvalid({ index, path, expected, actual }))
   const shape = checkShape(draft)
   if (Option.isSome(shape)) return bad(...shape.value)
+  if (draft.payload instanceof RefusedPayload) {
+    const { actual, expected, path } = draft.payload
+    return bad(path, expected, actual)
+  }
   const cortex = options.mode === "cortex"
   if (cortex ? !cortexTypes.has(draft.type) : !isType(draft.type)) {
     const expected = cortex ? "one of Cortex's ten types" : "a type like lower.case.name.v1"
@@ -202,6 +214,12 @@ const checkShape = (draft: unknown): Option.Option<Misfit> => {
     if (!members.has(name)) return Option.some([pointer([name]), "no such member", "a value"])
   }
   const d: { readonly [K in keyof Draft]?: unknown } = draft
+  const tags = Array.isArray(d.domainTags) ? d.domainTags.length : 0
+  if (tags > domainTagsMax) {
+    return Option.some(["/domainTags", `at most ${domainTagsMax} tags`, `${tags} tags`])
+  }
+  const keys = Predicate.isObject(d.keys) ? Object.keys(d.keys).length : 0
+  if (keys > keysMax) return Option.some(["/keys", `at most ${keysMax} keys`, `${keys} keys`])
   for (const [path, value, nul] of strings(d)) {
     if (typeof value !== "string") return Option.some([path, "a string", describe(value)])
     if (!isWellFormed(value)) return Option.some([path, "well-formed Unicode", "a lone surrogate"])

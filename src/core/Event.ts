@@ -3,35 +3,17 @@
  *
  * An `Event` holds Cortex's thirteen fields in camelCase (`event_type` is `type`) and the members
  * that sealog adds. Times are RFC 3339 UTC text, never a `Date`, so nine digits survive; the
- * payload is carried as text, so what is hashed is what is stored.
+ * payload is carried as text, so what is hashed is what is stored. Kinds give payloads their types.
  *
- * The names of the ten Cortex types, of the six sources, and the pattern of open types are on disk
- * and may never change.
+ * The names of the six sources and of the types are on disk and may never change.
  */
 import { Schema } from "effect"
 import * as Json from "./CanonicalJson.ts"
 import * as EventId from "./EventId.ts"
 
-/** The ten event types of Cortex, the only ones that a single file in Cortex mode may hold. */
-export const cortexTypes: ReadonlySet<string> = new Set(
-  [
-    "user_message",
-    "agent_response",
-    "tool_call",
-    "tool_result",
-    "code_diff",
-    "test_result",
-    "decision",
-    "correction",
-    "outcome",
-    "system_note"
-  ].map((name) => `cortex.event.${name}.v1`)
-)
-
-const openType = /^[a-z][a-z0-9_]{0,63}(?:\.[a-z][a-z0-9_]{0,63}){0,15}\.v[1-9][0-9]{0,8}$/
-
-/** Whether `type` is a wire string that segments accept: `lower.case.name.vN`. */
-export const isType = (type: string): boolean => cortexTypes.has(type) || openType.test(type)
+export { cortexTypes, isType } from "./eventType.ts"
+export { decode, define, EventUndecodable } from "./Kind.ts"
+export type { AnyKind, Envelope, Kind, Typed } from "./Kind.ts"
 
 /** Where an event came from. On disk: `{"type":"child_agent","model":"…"}`, in this order. */
 export const Source = Schema.Union([

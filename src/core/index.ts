@@ -1,5 +1,6 @@
 export * as CanonicalJson from "./CanonicalJson.ts"
 export * as Draft from "./Draft.ts"
+export * as LineDraft from "./LineDraft.ts"
 export * as Event from "./Event.ts"
 export * as EventId from "./EventId.ts"
 export * as Timestamp from "./Timestamp.ts"

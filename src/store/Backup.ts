@@ -1,16 +1,21 @@
 /**
  * Backup: a copy of a ledger's rows and identity, taken while it is in use.
  *
- * Segments are copied up to a position that was acknowledged when the copy began, then
- * `ledger.json`, each durable, in this order: an unfinished copy is not a ledger. Guard and mirror
- * are never copied; the copy's mirror is rebuilt when it is opened.
+ * Segments are copied up to a position that was acknowledged when the copy began, then checkpoints
+ * up to it and finished operations, then `ledger.json`, each durable, in this order: an unfinished
+ * copy is not a ledger. Guard and mirror are never copied; the copy's mirror is made when it is
+ * opened. A rollback that cuts the position meanwhile ends the copy.
  */
 import { Effect, FileSystem, Path, Schema } from "effect"
 import type { Head } from "../core/Chain.ts"
+import type * as Hashes from "../core/Hashes.ts"
+import * as Checkpoints from "./Checkpoints.ts"
 import * as durable from "./durable.ts"
+import type { MirrorError } from "./errors.ts"
 import { JournalError, journalError, RowDamaged } from "./errors.ts"
 import type { JournalReader, Place } from "./Journal.ts"
 import * as Layout from "./Layout.ts"
+import * as Operations from "./Operations.ts"
 
 /** What a backup holds: rows up to `head`, bytes of its journal. */
 export class BackupReport extends Schema.Class<BackupReport>("sealog/BackupReport")({
@@ -57,14 +62,16 @@ const copyPrefix = Effect.fnUntraced(
 /** Copy rows up to `head`, whose line lies at `last`, to a directory that is empty or not there. */
 export const make = Effect.fn("Backup.make")(function* (
   journal: JournalReader,
+  hashes: Hashes.Hashes,
   head: Head,
   last: Place | undefined,
-  directory: string
+  directory: string,
+  isThere: Effect.Effect<boolean, MirrorError>
 ) {
   const fs = yield* FileSystem.FileSystem
   const paths = yield* Path.Path
   const to = Layout.of(paths, journal.format === "cortex" ? { file: directory } : { directory })
-  yield* refuseInside(to, journal.layout)
+  yield* refuseInside(to, journal.layout, "back up")
   yield* refuseTaken(to)
   const parent = journal.format === "cortex" ? paths.dirname(to.journal) : to.journal
   yield* durable.makeDirectory(parent)
@@ -86,6 +93,8 @@ export const make = Effect.fn("Backup.make")(function* (
     return yield* lost(journal.layout.journal, 0, lines, `${head.seq} rows`, `${lines} rows`)
   }
   yield* durable.syncDirectory(parent)
+  yield* copyStated(journal.layout, to, head, hashes)
+  if (!(yield* isThere)) return yield* rolledBack("back up", to.name)
   if (journal.format === "segments") {
     const identity = journal.layout.ledgerJson
     const text = yield* Effect.mapError(fs.readFile(identity), journalError("read", identity))
@@ -95,8 +104,59 @@ export const make = Effect.fn("Backup.make")(function* (
   return new BackupReport({ path: to.name, rows: seq, bytes, head: { seq, leafHash } })
 })
 
+/** The copy's position was cut while it was made. */
+export const rolledBack = (operation: string, path: string): JournalError =>
+  new JournalError({
+    operation,
+    path,
+    code: null,
+    cause: new Error("the ledger was rolled back meanwhile"),
+    hint: "what was copied by then is of no use; remove it where it is there, and try again"
+  })
+
+/** Copy a directory of regular files, and those in it, durable. */
+const copyTree: (
+  from: string,
+  to: string
+) => Effect.Effect<void, JournalError | RowDamaged, FileSystem.FileSystem | Path.Path> =
+  Effect.fnUntraced(function* (from: string, to: string) {
+    const fs = yield* FileSystem.FileSystem
+    const paths = yield* Path.Path
+    yield* durable.makeDirectory(to)
+    for (const name of yield* Effect.mapError(fs.readDirectory(from), journalError("list", from))) {
+      const [source, target] = [paths.join(from, name), paths.join(to, name)]
+      const kind = yield* durable.kindAt(source)
+      if (kind === "Directory") yield* copyTree(source, target)
+      if (kind !== "File") continue
+      const { size } = yield* Effect.mapError(fs.stat(source), journalError("look", source))
+      yield* copyPrefix(source, Number(size), target)
+    }
+    yield* durable.syncDirectory(to)
+  })
+
+/** What states the rows up to the head, and what was cut before. */
+const copyStated = Effect.fnUntraced(function* (
+  from: Layout.Layout,
+  to: Layout.Layout,
+  head: Head,
+  hashes: Hashes.Hashes
+) {
+  const paths = yield* Path.Path
+  for (const found of yield* Checkpoints.list(from, hashes)) {
+    if (found._tag !== "Sound" || found.checkpoint.size > head.seq) continue
+    yield* Checkpoints.place(to, found.checkpoint)
+  }
+  for (const { folder, id, isEnded, plan } of yield* Operations.list(from, hashes)) {
+    if (isEnded && plan !== undefined) yield* copyTree(folder, paths.join(to.operations, id))
+  }
+})
+
 /** A copy inside the ledger would be a foreign file among its own. */
-const refuseInside = Effect.fnUntraced(function* (to: Layout.Layout, own: Layout.Layout) {
+export const refuseInside = Effect.fnUntraced(function* (
+  to: Layout.Layout,
+  own: Layout.Layout,
+  operation: string
+) {
   const fs = yield* FileSystem.FileSystem
   const paths = yield* Path.Path
   const real = (path: string) => Effect.orElseSucceed(fs.realPath(path), () => path)
@@ -104,7 +164,7 @@ const refuseInside = Effect.fnUntraced(function* (to: Layout.Layout, own: Layout
   for (let at = to.name; ; at = paths.dirname(at)) {
     if (at === own.root || (yield* real(at)) === root) {
       return yield* new JournalError({
-        operation: "back up",
+        operation,
         path: to.name,
         code: "EINVAL",
         cause: new Error("the place lies inside the ledger"),

@@ -81,6 +81,8 @@ export interface Where {
   readonly layout: Layout
   readonly hashes: Hashes.Hashes
   readonly lineBytesMax: number
+  /** The ledger had the position a moment ago: an operation under way may not have copied it yet. */
+  readonly wasHeld?: boolean | undefined
 }
 
 /**
@@ -88,21 +90,25 @@ export interface Where {
  * ledger had it. `isHeld` says whether the ledger has a position now.
  */
 export const find = Effect.fnUntraced(function* <E, R>(
-  { hashes, layout, lineBytesMax }: Where,
+  { hashes, layout, lineBytesMax, wasHeld }: Where,
   position: Position,
   isHeld: (position: Position) => Effect.Effect<boolean, E, R>
 ): Effect.fn.Return<RolledBack | undefined, JournalError | E, Files | R> {
   const paths = yield* Path.Path
-  const cuts = (yield* Operations.list(layout, hashes)).flatMap(({ folder, plan }) =>
-    plan !== undefined && Op.isRollback(plan) ? [{ folder, plan }] : []
+  const cuts = (yield* Operations.list(layout, hashes)).flatMap(({ folder, isEnded, plan }) =>
+    plan !== undefined && Op.isRollback(plan) ? [{ folder, isEnded, plan }] : []
   )
   let at = position
   let first: string | undefined
   // Each step goes to an earlier row, as no operation goes back to one that it cuts.
   for (;;) {
     let step: { readonly id: string; readonly to: Position } | undefined
-    for (const { folder, plan } of cuts) {
+    for (const { folder, isEnded, plan } of cuts) {
       if (plan.to.seq >= at.seq || plan.from.seq < at.seq) continue
+      if (wasHeld === true && !isEnded && at === position) {
+        step = { id: plan.id, to: plan.to }
+        continue
+      }
       const files = cutFiles(paths, folder, plan)
       const leafHash = yield* leafIn(files, at.seq, hashes, lineBytesMax)
       if (leafHash === at.leafHash) step = { id: plan.id, to: plan.to }

@@ -20,7 +20,7 @@ import * as Seal from "../core/Seal.ts"
 import type { IndexRow, Settled } from "./Mirror.ts"
 import * as Mirror from "./Mirror.ts"
 import type { PolicyGate } from "./PolicyGate.ts"
-import type { Rows } from "./Reader.ts"
+import type { Rows } from "./Rows.ts"
 import type { AppendOptions, Receipt, Refusal } from "./Receipt.ts"
 import { AlreadyAppended, Appended, UnknownParent } from "./Receipt.ts"
 

@@ -249,3 +249,16 @@ export const layer = (
   place: Place
 ): Layer.Layer<Home, HomeError, FileSystem.FileSystem | Path.Path | Guard | Process> =>
   Layer.effect(Home, make(place))
+
+/** The directory of the ledger that belongs beside a file, such as an agent's session. */
+export const sidecarPath = (file: string): string => `${file}.ledger`
+
+/** Whether a ledger is beside a file; one that was never finished, or a link, is none. */
+export const hasSidecar = Effect.fn("Ledger.hasSidecar")(function* (
+  file: string
+): Effect.fn.Return<boolean, JournalError, FileSystem.FileSystem | Path.Path> {
+  const paths = yield* Path.Path
+  const layout = LayoutOf.of(paths, { directory: sidecarPath(file) })
+  if ((yield* durable.kindAt(layout.root)) !== "Directory") return false
+  return (yield* durable.kindAt(layout.ledgerJson)) === "File"
+})

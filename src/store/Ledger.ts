@@ -23,11 +23,13 @@ import * as Backup from "./Backup.ts"
 import * as Checkpoints from "./Checkpoints.ts"
 import * as durable from "./durable.ts"
 import type { JournalError } from "./errors.ts"
-import { MirrorError, mirrorError, unwritableBecause } from "./errors.ts"
+import { MirrorError, mirrorError, RowDamaged, unwritableBecause } from "./errors.ts"
+import * as Export from "./Export.ts"
 import type { Guard } from "./Guard.ts"
 import * as HomeModule from "./Home.ts"
 import { Home } from "./Home.ts"
 import * as Journal from "./Journal.ts"
+import * as Import from "./Import.ts"
 import * as JournalWriter from "./JournalWriter.ts"
 import type { Location } from "./Layout.ts"
 import * as Layout from "./Layout.ts"
@@ -39,13 +41,16 @@ import type { OpenReport } from "./Opening.ts"
 import * as Operations from "./Operations.ts"
 import * as PolicyGate from "./PolicyGate.ts"
 import type { ReadError } from "./Reader.ts"
-import { makeRows, Reader } from "./Reader.ts"
+import { Reader } from "./Reader.ts"
 import { ReadSql } from "./ReadSql.ts"
 import * as Replay from "./Replay.ts"
+import * as Rows from "./Rows.ts"
 import * as Verify from "./Verify.ts"
 import * as VerifyPart from "./VerifyPart.ts"
 import type { AppendError, AppendOptions, Receipt } from "./Receipt.ts"
 import * as Writer from "./Writer.ts"
+
+export { hasSidecar, sidecarPath } from "./Home.ts"
 
 /** The hash functions that are used; plain code where nothing faster is given. */
 export const CurrentHashes: Context.Reference<Hashes.Hashes> = Context.Reference("sealog/Hashes", {
@@ -65,6 +70,19 @@ export class Ledger extends Context.Service<
       drafts: ReadonlyArray<Draft>,
       options?: AppendOptions
     ) => Effect.Effect<ReadonlyArray<Receipt>, AppendError>
+    /**
+     * Make rows of lines of elsewhere, as an operation; run again, it adds nothing that is there.
+     * Lines that are refused are reported. When this answers, what it appended survives a crash.
+     */
+    readonly import: <E = never, R = never, E2 = never, R2 = never>(
+      lines: Import.Lines<E, R>,
+      toDraft: Import.ToDraft<E2, R2>,
+      options?: Import.Options
+    ) => Effect.Effect<
+      Import.ImportReport,
+      E | Exclude<E2, Import.LineRefused> | Import.ImportError,
+      R | R2
+    >
     /** State the head, durable when it answers; `reason` is kept. */
     readonly checkpoint: (reason: string) => Effect.Effect<Checkpoint, Maintenance.CheckpointError>
     /**
@@ -124,18 +142,44 @@ const nameOf = (paths: Path.Path, name: string): string => paths.parse(name).nam
 const makeReading = Effect.fnUntraced(function* (
   journal: Journal.JournalReader,
   sql: SqlClient.SqlClient,
-  hashes: Hashes.Hashes
+  hashes: Hashes.Hashes,
+  ledgerId: string
 ) {
   const files = yield* Effect.context<Files>()
-  const rows = yield* makeRows(journal, sql, hashes)
+  const provided = yield* durable.withFiles
+  const rows = yield* Rows.make(journal, sql, hashes)
   const settled = Effect.mapError(Mirror.settled(sql), mirrorError("read its head"))
+  const isThere = (head: Head) =>
+    Effect.map(
+      Effect.mapError(Mirror.at(sql, head.seq), mirrorError("find its head")),
+      (row) => head.seq === 0 || row?.leaf_hash === head.leafHash
+    )
+  /** A file that a rollback has cut meanwhile is shorter than it was, and not damaged. */
+  const notRolledBack = <A, E, R>(
+    copy: Effect.Effect<A, E | RowDamaged, R>,
+    head: Head,
+    operation: string,
+    to: string
+  ) =>
+    Effect.catchIf(
+      copy,
+      (error): error is RowDamaged => error instanceof RowDamaged,
+      (error) =>
+        Effect.flatMap(isThere(head), (there) =>
+          Effect.fail(there ? error : Backup.rolledBack(operation, to))
+        )
+    )
   const reading: Reader["Service"] = {
     head: rows.head,
     get: Effect.fn("Ledger.get")((ref: string | number) =>
       Effect.map(rows.get(ref), ({ event }) => event)
     ),
     line: (ref) => Effect.map(rows.get(ref), ({ bytes }) => bytes),
-    events: (query) => rows.events(query).pipe(Stream.withSpan("Ledger.events")),
+    events: (query) =>
+      Rows.typed(query?.kinds, rows.events(query)).pipe(Stream.withSpan("Ledger.events")),
+    path: (leaf, query) =>
+      Rows.typed(query?.kinds, rows.path(leaf, query)).pipe(Stream.withSpan("Ledger.path")),
+    summary: rows.summary.pipe(Effect.withSpan("Ledger.summary")),
     checkpoints: Effect.map(Checkpoints.list(journal.layout, hashes), (found) =>
       found.flatMap((one) => (one._tag === "Sound" ? [one.checkpoint] : []))
     ).pipe(Effect.withSpan("Ledger.checkpoints"), Effect.provideContext(files)),
@@ -150,11 +194,21 @@ const makeReading = Effect.fnUntraced(function* (
         const { head, place } = yield* settled
         // What the index says of the newest row decides how much is copied.
         if (place !== undefined) yield* rows.get(head.seq)
-        return yield* Backup.make(journal, head, place, directory)
-      }).pipe(Effect.catchTag("EventNotFound", Effect.die), Effect.provideContext(files))
+        const copy = Backup.make(journal, hashes, head, place, directory, isThere(head))
+        return yield* notRolledBack(copy, head, "back up", directory)
+      }).pipe(Effect.catchTag("EventNotFound", Effect.die), Effect.provideContext(files)),
+    export: (file) =>
+      Effect.flatMap(settled, ({ head }) => {
+        const job = { journal, hashes, head, ledgerId, isThere: isThere(head) }
+        return notRolledBack(provided(Export.make(job, file)), head, "export", file)
+      })
   }
   return { reading, rows }
 })
+
+/** What a ledger is called where its `ledger.json` does not say it. */
+const idOf = (paths: Path.Path, home: Home["Service"], settings: Settings): string =>
+  home.identity?.id ?? settings.ledgerId ?? nameOf(paths, home.layout.name)
 
 /** Give `ledger.json` to a new ledger, now that everything else of it is durable. */
 const settleHome = Effect.fnUntraced(function* (settings: Settings) {
@@ -162,7 +216,7 @@ const settleHome = Effect.fnUntraced(function* (settings: Settings) {
   const paths = yield* Path.Path
   if (home.identity !== undefined) return
   const created = Timestamp.fromMillis(yield* Clock.currentTimeMillis)
-  const id = settings.ledgerId ?? nameOf(paths, home.layout.name)
+  const id = idOf(paths, home, settings)
   yield* home.settle({ id, format: HomeModule.format, created })
 })
 
@@ -173,6 +227,14 @@ const walCheckpoint = (sql: SqlClient.SqlClient, mode: "PASSIVE" | "TRUNCATE") =
     sqlite: () => Effect.ignore(sql.unsafe(`PRAGMA wal_checkpoint(${mode})`)),
     orElse: () => Effect.void
   })
+
+const rolledBackMeanwhile = Effect.fail(
+  new MirrorError({
+    operation: "replay",
+    cause: new Error("the ledger was rolled back meanwhile"),
+    hint: "Nothing of what was cut was taken in; replay again."
+  })
+)
 
 const makeReplay = (
   journal: Journal.JournalReader,
@@ -185,13 +247,19 @@ const makeReplay = (
     let replayed = 0
     let skippedExisting = 0
     const until = writer.head().seq
+    const rollbacks = writer.rollbacks()
+    const take = Effect.fnUntraced(function* (rows: ReadonlyArray<Replay.Placed>) {
+      // Rows that were read before a rollback are not the ledger's any more.
+      if (writer.rollbacks() !== rollbacks) return yield* rolledBackMeanwhile
+      return yield* Replay.replayBatch(sql, journal, hashes, rows)
+    })
     yield* Replay.walk(
       journal,
       hashes,
       Replay.beginning,
       until,
       Effect.fnUntraced(function* (rows: ReadonlyArray<Replay.Placed>) {
-        const inserted = yield* writer.between(Replay.replayBatch(sql, journal, hashes, rows))
+        const inserted = yield* writer.between(take(rows))
         replayed += inserted
         skippedExisting += rows.length - inserted
       })
@@ -222,7 +290,8 @@ const open = Effect.fnUntraced(function* (settings: Settings) {
   yield* settleHome(settings)
   const journalWriter = yield* JournalWriter.makeWriter(journal, { lineBytesMax, segmentBytesMax })
   yield* journalWriter.resume(last, head)
-  const { reading, rows } = yield* makeReading(journal, readSql, hashes)
+  const ledgerId = idOf(yield* Path.Path, home, settings)
+  const { reading, rows } = yield* makeReading(journal, readSql, hashes, ledgerId)
   const writer = yield* Writer.make({
     sql,
     journal: journalWriter,
@@ -270,10 +339,12 @@ const open = Effect.fnUntraced(function* (settings: Settings) {
     hashes,
     marker
   })
+  const numbers = settings.numbers ?? "lossless"
   return Ledger.of({
     ...reading,
     ...maintenance,
     opened,
+    import: yield* Import.make({ journal, rows, writer, numbers, hashes }),
     append,
     appendAll: (drafts, options = {}) => appendAll(drafts, options),
     replay: makeReplay(journal, sql, hashes, writer, reading.parity)
@@ -287,7 +358,8 @@ const openReadOnly = Effect.fnUntraced(function* (settings: Settings, reason: st
   const hashes = yield* CurrentHashes
   const lineBytesMax = settings.lineBytesMax ?? Segment.lineBytesMaxDefault
   const journal = yield* Journal.makeReader(home.layout, { lineBytesMax })
-  const { reading } = yield* makeReading(journal, sql, hashes)
+  const ledgerId = idOf(yield* Path.Path, home, settings)
+  const { reading } = yield* makeReading(journal, sql, hashes, ledgerId)
   const head: Head = yield* reading.head
   const refused = Effect.fail(
     new Journal.JournalFinal({
@@ -303,6 +375,7 @@ const openReadOnly = Effect.fnUntraced(function* (settings: Settings, reason: st
     opened: { _tag: "ReadOnly", head, reason },
     append: () => refused,
     appendAll: () => refused,
+    import: () => refused,
     checkpoint: () => refused,
     rollback: () => refused,
     rebuild: () => refused,
@@ -359,9 +432,10 @@ export const layerReader = (
       const hashes = yield* CurrentHashes
       const lineBytesMax = options.lineBytesMax ?? Segment.lineBytesMaxDefault
       const layout = Layout.of(paths, options)
-      yield* HomeModule.readIdentity(layout)
+      const identity = yield* HomeModule.readIdentity(layout)
+      const ledgerId = identity?.id ?? nameOf(paths, layout.name)
       const journal = yield* Journal.makeReader(layout, { lineBytesMax })
-      return Reader.of((yield* makeReading(journal, sql, hashes)).reading)
+      return Reader.of((yield* makeReading(journal, sql, hashes, ledgerId)).reading)
     })
   )
 

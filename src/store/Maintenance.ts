@@ -41,7 +41,8 @@ export class RequestInvalid extends Schema.TaggedError<RequestInvalid>()("Reques
 }
 
 /**
- * An operation that did not come to its end. `recoverable_error`: nothing was changed.
+ * An operation that did not come to its end. `recoverable_error`: nothing was changed, but for the
+ * rows of an import, which stay.
  * `fatal_error`: it was begun, and the next open finishes it; until then nothing is appended.
  */
 export class OperationFailed extends Schema.TaggedError<OperationFailed>()("OperationFailed", {
@@ -54,9 +55,11 @@ export class OperationFailed extends Schema.TaggedError<OperationFailed>()("Oper
 }) {
   override get message(): string {
     const next =
-      this.outcome === "recoverable_error"
-        ? "Nothing was changed."
-        : "It was begun: close the ledger and open it again, which finishes it."
+      this.kind === "import"
+        ? "Run it again: it adds what is missing."
+        : this.outcome === "recoverable_error"
+          ? "Nothing was changed."
+          : "It was begun: close the ledger and open it again, which finishes it."
     return (
       `the ${this.kind} ${this.operation} failed (${this.errorClass}): expected ${this.expected}, ` +
       `found ${this.actual}. ${next}`

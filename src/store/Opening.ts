@@ -309,8 +309,9 @@ const takeIn = Effect.fnUntraced(function* (
 })
 
 /**
- * Count the mirror's rows, and take in those that the journal has and it lacks below its newest. Reads
- * a page of an index of each table: it is not done by opening, but before anything is appended.
+ * Count the mirror's rows, and take in those that the journal has and it lacks below its newest;
+ * whether it then has as many. Reads an index of each table: it is not done by opening, but before
+ * anything is appended.
  */
 export const takeStock = Effect.fnUntraced(function* (
   sql: SqlClient.SqlClient,
@@ -320,17 +321,12 @@ export const takeStock = Effect.fnUntraced(function* (
 ) {
   const failed = mirrorError("be counted")
   const before = yield* Effect.mapError(Mirror.counts(sql), failed)
-  if (before.events === seq && before.indexed === seq) return
+  if (before.events === seq && before.indexed === seq) return true
   if (before.events < seq || before.indexed < seq) {
     yield* unusable(catchUp(sql, journal, hashes, Replay.beginning, seq))
   }
   const after = yield* Effect.mapError(Mirror.counts(sql), failed)
-  if (after.events === seq && after.indexed === seq) return
-  return yield* new MirrorError({
-    operation: "hold what the journal holds",
-    cause: new Error(`${seq} rows, but ${after.events} events and ${after.indexed} index rows`),
-    hint: "Nothing was written. Verify the ledger; what is not in its journal must be explained."
-  })
+  return after.events === seq && after.indexed === seq
 })
 
 /** The place from which opening looks on; a mirror that a rollback left behind is taken back. */

@@ -40,7 +40,7 @@ import { JournalFinal, OutcomeUnknown } from "./Journal.ts"
 import * as Mirror from "./Mirror.ts"
 import * as MirrorTree from "./MirrorTree.ts"
 import type { PolicyGate } from "./PolicyGate.ts"
-import type { Rows } from "./Reader.ts"
+import type { Rows } from "./Rows.ts"
 import type { AppendError, AppendOptions, Receipt, Refusal } from "./Receipt.ts"
 import { LedgerClosed, MirrorBehind } from "./Receipt.ts"
 
@@ -62,8 +62,11 @@ interface Dependencies {
   readonly head: Head
   /** Over the rows up to the head; undefined where the mirror did not hold it. */
   readonly tree: Merkle.Tree | undefined
-  /** Counts the mirror's rows, and takes in those that it lacks; run before the first group. */
-  readonly takeStock: (until: Head) => Effect.Effect<void, MirrorError>
+  /**
+   * Counts the mirror's rows, takes in those that it lacks, and says whether both legs have as many
+   * then; run before the first group.
+   */
+  readonly takeStock: (until: Head) => Effect.Effect<boolean, MirrorError>
   /** Brings the mirror up to the journal's head; run before a group if the mirror is behind. */
   readonly catchUp: (until: Head) => Effect.Effect<void, MirrorError>
   /** Run after the answers of a group; told the rows since it last answered 0. */
@@ -111,10 +114,11 @@ export const make = Effect.fnUntraced(function* (deps: Dependencies) {
   let tree = deps.tree
   let behind = false
   let counted = false
+  let rollbacks = 0
   let closed = false
   let unchecked = 0
-  /** SQL's data version when its rows were counted last. */
-  let version = yield* Effect.mapError(Mirror.dataVersion(sql), mirrorError("be counted"))
+  /** SQL's data version when its rows were last counted to be as many as the journal's. */
+  let version: number | undefined
   /** What the group under way made durable, whatever becomes of its commit. */
   let durable: Settled | undefined
 
@@ -319,7 +323,11 @@ export const make = Effect.fnUntraced(function* (deps: Dependencies) {
   const ready = Effect.gen(function* () {
     const final = journal.final()
     if (final !== undefined) return yield* final
-    if (!counted) yield* deps.takeStock(head)
+    if (!counted) {
+      const now = yield* Effect.mapError(Mirror.dataVersion(sql), mirrorError("be counted"))
+      // More rows than the journal has refuse every append, as parity does not hold.
+      if (yield* deps.takeStock(head)) version = now
+    }
     counted = true
     if (behind) yield* deps.catchUp(head)
     behind = false
@@ -425,6 +433,7 @@ export const make = Effect.fnUntraced(function* (deps: Dependencies) {
 
   /** Go on from here, where journal and mirror now end. */
   const goOnFrom = (to: Head, grown: Merkle.Tree | undefined): void => {
+    if (to.seq < head.seq) rollbacks++
     head = to
     tree = grown
     behind = false
@@ -439,7 +448,9 @@ export const make = Effect.fnUntraced(function* (deps: Dependencies) {
     exclusively,
     goOnFrom,
     currentTree,
-    head: () => head
+    head: () => head,
+    /** How often the end of the journal went back: what was read of it before may be gone. */
+    rollbacks: () => rollbacks
   }
 })
 

@@ -36,6 +36,13 @@ describe("Progress", () => {
     assert.strictEqual(Progress.render(50, undefined, 7), "7 lines")
   })
 
+  it("renderStep draws what a ledger tells of its long work", () => {
+    const step = { task: "export", done: 1, total: 4, unit: "rows" } as const
+    assert.strictEqual(Progress.renderStep(step), `[${"#".repeat(7)}${".".repeat(23)}]  25%  1 row`)
+    const endless = { ...step, done: 2_048, total: undefined, unit: "bytes" } as const
+    assert.strictEqual(Progress.renderStep(endless), "2,048 bytes")
+  })
+
   it.effect("make draws at most ten times a second and wipes its line at the end", () =>
     Effect.gen(function* () {
       const parts = yield* drawn(true, { resultsOnStdout: false })

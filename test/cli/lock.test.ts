@@ -43,10 +43,17 @@ describe("sealog lock", () => {
       fs.writeFileSync(statement, signed.stdout)
 
       const takeover = (keyHex: string, ...more: ReadonlyArray<string>) =>
-        sealog([
-          ...["lock", "takeover", directory, "--statement", statement],
-          ...["--operator-key", keyHex, ...more]
-        ])
+        sealog(
+          [
+            "lock",
+            "takeover",
+            directory,
+            "--statement",
+            statement,
+            "--operator-key",
+            keyHex
+          ].concat(more)
+        )
       const refused = yield* Effect.all(
         [
           takeover(hexOf(keyOf(2).publicKey), "--deployment", "prod-1"),

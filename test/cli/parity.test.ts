@@ -78,8 +78,7 @@ describe("sealog parity and replay", () => {
         /^NOT CONSISTENT: 6 rows in the journal, 4 in SQL\nmissing in SQL: 2\n/
       )
       const replay = yield* sealog(["replay", ledger, "--json"])
-      assert.strictEqual(replay.code, 0)
-      assert.match(replay.stderr, /^sealog: opening: the mirror was 2 rows/)
+      assert.deepInclude(replay, { code: 0, stderr: "" })
       assert.deepStrictEqual(jsonLines(replay), [
         { replayed: 2, skipped_existing: 4, parity: consistent(6) }
       ])

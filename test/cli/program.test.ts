@@ -20,6 +20,7 @@ describe("sealog", () => {
         "parity",
         "tail",
         "show",
+        "path",
         "backup",
         "doctor",
         "lock"

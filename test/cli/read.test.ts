@@ -23,7 +23,7 @@ const besideWriter = <A, E, R>(use: (ledger: string) => Effect.Effect<A, E, R>) 
 const textOf = (ledger: string): string =>
   fs.readFileSync(path.join(ledger, "segments", "0000000000000001.jsonl"), "utf8")
 
-describe("sealog tail, show and backup", () => {
+describe("sealog tail, show, path and backup", () => {
   it.live("tail prints the newest rows byte for byte, beside a writer", () =>
     besideWriter(
       Effect.fnUntraced(function* (ledger) {
@@ -59,6 +59,33 @@ describe("sealog tail, show and backup", () => {
           ["five", 2]
         ] as const) {
           const ended = yield* sealog(["show", ledger, ref])
+          assert.deepInclude(ended, { code, stdout: "" })
+          assert.isTrue(isParagraph(ended), ended.stderr)
+        }
+      })
+    )
+  )
+
+  it.live("path prints a row and its ancestors, root first, byte for byte, beside a writer", () =>
+    besideWriter(
+      Effect.fnUntraced(function* (ledger) {
+        const opened = yield* Ledger.Ledger
+        const root = yield* opened.get(3)
+        const child = yield* opened.append({ type: "n.counted.v1", parentId: root.id })
+        yield* opened.append({ type: "n.counted.v1", parentId: root.id })
+        const leaf = yield* opened.append({ type: "n.counted.v1", parentId: child.id })
+        const stored = textOf(ledger).split("\n")
+        const lines = [3, 13, 15].map((seq) => `${stored[seq - 1]}\n`).join("")
+        for (const args of [["15"], [leaf.id.toLowerCase(), "--json"]]) {
+          const ended = yield* sealog(["path", ledger, ...args])
+          assert.deepStrictEqual(ended, { code: 0, stdout: lines, stderr: "" })
+        }
+        for (const [ref, code] of [
+          ["16", 1],
+          ["evt_01ARZ3NDEKTSV4RRFFQ69G5FAV", 1],
+          ["five", 2]
+        ] as const) {
+          const ended = yield* sealog(["path", ledger, ref])
           assert.deepInclude(ended, { code, stdout: "" })
           assert.isTrue(isParagraph(ended), ended.stderr)
         }

@@ -6,7 +6,7 @@ import * as Crc32c from "../../src/core/Crc32c.ts"
 import * as Row from "../../src/core/Row.ts"
 import { DraftInvalid, PayloadTooLarge } from "../../src/core/Draft.ts"
 import * as TestLedger from "../../src/testing/TestLedger.ts"
-import { assertSound, named, segmentLines, using } from "../store/ledgerFixtures.ts"
+import { assertLike, assertSound, named, segmentLines, using } from "../store/ledgerFixtures.ts"
 
 const deep = (levels: number) => "[".repeat(levels) + "]".repeat(levels)
 
@@ -93,11 +93,37 @@ describe("A draft costs no more than it may", () => {
     })
   )
 
-  it("a row of millions of tags is read again as it was taken", () => {
-    // Within the limit of a line, so an append takes it: what was taken must be readable again.
-    const tags = `"a"${',"a"'.repeat(4_000_000)}`
-    const decoded = Row.decode(lineWith(tags, ""), 1, "segments")
+  it.effect("64 keys and 1,024 tags are taken, one more of either is refused", () =>
+    Effect.gen(function* () {
+      const directory = path.join(yield* TestLedger.directory, "ledger")
+      const keys = (count: number) =>
+        Object.fromEntries(Array.from({ length: count }, (_, n) => [`key ${n}`, "value"]))
+      const domainTags = (count: number) => Array.from({ length: count }, (_, n) => `tag ${n}`)
+      yield* using({ directory }, (ledger) =>
+        Effect.gen(function* () {
+          yield* ledger.append(named("fits", { keys: keys(64), domainTags: domainTags(1_024) }))
+          const refused = [
+            [{ keys: keys(65) }, "/keys", "at most 64 keys", "65 keys"],
+            [{ domainTags: domainTags(1_025) }, "/domainTags", "at most 1024 tags", "1025 tags"],
+            [{ keys: keys(100_000) }, "/keys", "at most 64 keys", "100000 keys"]
+          ] as const
+          for (const [more, path, expected, actual] of refused) {
+            const error = yield* Effect.flip(ledger.append(named("too many", more)))
+            assertLike(error, { _tag: "DraftInvalid", path, expected, actual })
+          }
+          assert.strictEqual(segmentLines(directory).length, 1)
+          yield* assertSound(ledger)
+        })
+      )
+    })
+  )
+
+  it("rows with more keys and tags than a draft may have are read all the same", () => {
+    const tags = `"a"${',"a"'.repeat(1_000_000)}`
+    const names = Array.from({ length: 10_000 }, (_, n) => `"k${String(n).padStart(5, "0")}":"v"`)
+    const decoded = Row.decode(lineWith(tags, `,"keys":{${names.join(",")}}`), 1, "segments")
     const event = Result.isSuccess(decoded) ? decoded.success.event : undefined
-    assert.strictEqual(event?.domainTags.length, 4_000_001)
+    assert.strictEqual(event?.domainTags.length, 1_000_001)
+    assert.strictEqual(Object.keys(event?.keys ?? {}).length, 10_000)
   })
 })

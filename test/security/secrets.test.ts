@@ -7,8 +7,8 @@ import * as fs from "node:fs"
 import * as path from "node:path"
 import { fileURLToPath } from "node:url"
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Exit, Layer, Scope, Stream, Tracer } from "effect"
-import { FilePair } from "../../src/index.ts"
+import { Effect, Exit, Layer, Schema, Scope, Stream, Tracer } from "effect"
+import { Event, FilePair } from "../../src/index.ts"
 import * as SealogNode from "../../src/platform/SealogNode.ts"
 import * as SqliteClient from "../../src/platform/SqliteClient.ts"
 import { Ledger } from "../../src/store/Ledger.ts"
@@ -79,6 +79,10 @@ const inOpen: { readonly [tag: string]: Provoke } = {
   EventNotFound: (ledger) => ledger.get("evt_01JZZZZZZZZZZZZZZZZZZZZZZZ"),
   PositionUnknown: (ledger) =>
     Stream.runDrain(ledger.events({ after: { seq: 1, leafHash: "0".repeat(64) } })),
+  EventUndecodable: (ledger) => {
+    const kinds = [Event.define("a.v1", Schema.Array(Schema.Int))]
+    return Stream.runDrain(ledger.events({ kinds }))
+  },
   RowDamaged: (ledger, directory) => {
     damage(segmentOf(directory), "ANARYpayload")
     return ledger.get(1)
@@ -87,7 +91,16 @@ const inOpen: { readonly [tag: string]: Provoke } = {
     meddle(mirrorOf(directory), `UPDATE events SET payload_json = '"CANARYinSql"'`)
     return ledger.replay
   },
-  StoreBusy: (_, directory) => using({ directory }, () => Effect.void)
+  StoreBusy: (_, directory) => using({ directory }, () => Effect.void),
+  RequestInvalid: (ledger) => ledger.checkpoint("CANARYreason\0"),
+  OperationFailed: (ledger) => ledger.rollback(9, { operator: "ada", reason: "CANARYreason" }),
+  RolledBack: (ledger) =>
+    Effect.gen(function* () {
+      const before = yield* ledger.checkpoint("CANARYreason")
+      const cut = yield* ledger.append(secret("b"))
+      yield* ledger.rollback(before, { operator: "ada", reason: "CANARYreason" })
+      yield* Stream.runDrain(ledger.events({ after: cut }))
+    })
 }
 
 /** What opening says to a directory that was closed with one secret row, and then changed. */
@@ -118,9 +131,20 @@ const withDisk = (fault: faults.Fault) =>
     })
   })
 
+const planOutdated = Effect.gen(function* () {
+  const directory = path.join(yield* TestLedger.directory, "ledger")
+  yield* using({ directory }, (ledger) => ledger.appendAll([secret("a"), secret("b")]))
+  damage(segmentOf(directory), "ANARYpayload")
+  const plan = yield* SealogNode.diagnose({ directory })
+  fs.appendFileSync(segmentOf(directory), "CANARYforeign\n")
+  fs.writeFileSync(path.join(directory, "segments", "foreign"), "CANARY")
+  return yield* failureOf(SealogNode.repair(plan, { operator: "ada", reason: "CANARYreason" }))
+})
+
 /** What fails elsewhere. */
 const others: { readonly [tag: string]: Effect.Effect<unknown, unknown, Scope.Scope> } = {
   JournalError: withDisk({ operation: "write", path: ".jsonl", code: "ENOSPC", bytes: 40 }),
+  PlanOutdated: planOutdated,
   OutcomeUnknown: withDisk({ operation: "sync", path: ".jsonl" }),
   LedgerClosed: Effect.gen(function* () {
     const directory = path.join(yield* TestLedger.directory, "ledger")

@@ -57,13 +57,15 @@ const judged: ReadonlyArray<readonly [call: RegExp, why: string]> = [
   [/^store\/Group\.ts: unsafe\(`PRAGMA query_only = \$\{on \? "ON" : "OFF"\}`\)$/, "two constants"],
   [/^store\/Ledger\.ts: unsafe\(`PRAGMA wal_checkpoint\(\$\{mode\}\)`\)$/, "one of two literals"],
   [/^store\/Mirror\.ts: unsafe\((?:events|index|keys)Table\)$/, "constant of the module"],
+  [/^store\/Mirror\.ts: unsafe\((?:stateTable|parentIndex)\)$/, "constant of the module"],
+  [/^store\/MirrorCut\.ts: unsafe\(`PRAGMA synchronous = \$\{mode\}`\)$/, "one of two literals"],
   [/^store\/Replay\.ts: literal\(table\)$/, "one of two literals, IndexTable"],
   [/^store\/statements\.ts: unsafe\(text, params\)$/, "texts of `remembered`, values bound"],
   [
-    /^store\/Verify\.ts: unsafe\(`PRAGMA main\.integrity_check\(\$\{damageMax\}\)`\)$/,
+    /^store\/VerifyMirror\.ts: unsafe\(`PRAGMA main\.integrity_check\(\$\{damageMax\}\)`\)$/,
     "a constant"
   ],
-  [/^store\/Verify\.ts: unsafe\(text\)$/, "texts of `withNul`, constants of the module"],
+  [/^store\/VerifyMirror\.ts: unsafe\(text\)$/, "texts of `withNul`, constants of the module"],
   [/^platform\/OsLock\.ts: prepare\(sql\)$/, "constants of the module"],
   [/^platform\/SqliteClient\.ts: prepare\(sql\)$/, "pragmas of the module, see below"],
   [/^platform\/sqliteConnection\.ts: prepare\(sql(?:: string)?\)$/, "what a client was given"],
@@ -95,15 +97,18 @@ const judgedTemplates: ReadonlyArray<string> = [
   "store/FilePair.ts: `PRAGMA query_only${value}`",
   'store/Group.ts: `PRAGMA query_only = ${on ? "ON" : "OFF"}`',
   "store/Ledger.ts: `PRAGMA wal_checkpoint(${mode})`",
-  // `all` and `ids` are placeholders, made from a count.
+  "store/MirrorCut.ts: `PRAGMA synchronous = ${mode}`",
+  // `all`, `ids`, `seqs` and `place(n)` are placeholders, made from a count.
+  "store/IndexScan.ts: `SELECT * FROM sealog_index WHERE seq IN (${seqs})`",
+  "store/MirrorTree.ts: `INSERT INTO sealog_state (name, seq, value) VALUES ('tree', ${place(1)}, ${place(2)}) ON CONFLICT (name) DO UPDATE SET seq = excluded.seq, value = excluded.value`",
   'store/Mirror.ts: `SELECT name, value, seq FROM sealog_keys WHERE ${all || "1 = 0"}`',
   "store/Mirror.ts: `SELECT * FROM sealog_index WHERE event_id IN (${ids})`",
   "store/Mirror.ts: `SELECT * FROM events WHERE id IN (${ids})`",
   // Columns are constants of the module and of Parity.
-  "store/Verify.ts: `PRAGMA main.integrity_check(${damageMax})`",
-  "store/Verify.ts: `SELECT coalesce(i.seq, 0) AS seq FROM events e LEFT JOIN sealog_index i ON i.event_id = e.id WHERE ${hasNul(Parity.columns.map((column) => `",
-  'store/Verify.ts: `SELECT seq FROM sealog_index WHERE ${hasNul(["event_id", "event_type", "session_id", "trace_id", "leaf_hash"])}`',
-  'store/Verify.ts: `SELECT seq FROM sealog_keys WHERE ${hasNul(["name", "value"])}`',
+  "store/VerifyMirror.ts: `PRAGMA main.integrity_check(${damageMax})`",
+  "store/VerifyMirror.ts: `SELECT coalesce(i.seq, 0) AS seq FROM events e LEFT JOIN sealog_index i ON i.event_id = e.id WHERE ${hasNul(Parity.columns.map((column) => `",
+  'store/VerifyMirror.ts: `SELECT seq FROM sealog_index WHERE ${hasNul(["event_id", "event_type", "session_id", "trace_id", "leaf_hash"])}`',
+  'store/VerifyMirror.ts: `SELECT seq FROM sealog_keys WHERE ${hasNul(["name", "value"])}`',
   // Table, columns and what follows are constants of Mirror.
   'store/statements.ts: `INSERT INTO ${table} (${columns.join(", ")}) VALUES ${values.join(", ")}${onConflict}`',
   // Effect's own savepoint names; numbers of the options.

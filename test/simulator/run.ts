@@ -32,9 +32,9 @@ const draftOf = (
   more: Omit<Partial<Draft>, "id"> & { readonly id?: string } = {}
 ): Named => ({
   type,
-  id: idFrom(name),
   payload: { name },
-  ...more
+  ...more,
+  id: more.id ?? idFrom(name)
 })
 
 const rule = PolicyGate.rule({ id: "simulator.rule" }, (draft) =>

@@ -5,6 +5,8 @@ import { Effect, Exit, Layer, Schema, Scope } from "effect"
 import { JournalError, MirrorError } from "../../src/store/errors.ts"
 import { LockError, StoreBusy } from "../../src/store/Guard.ts"
 import { FormatUnknown, Identity, NotALedger } from "../../src/store/Home.ts"
+import * as SealogNode from "../../src/platform/SealogNode.ts"
+import { hasSidecar, sidecarPath } from "../../src/store/Ledger.ts"
 import { LedgerDamaged, LedgerDiverged } from "../../src/store/Opening.ts"
 import * as TestLedger from "../../src/testing/TestLedger.ts"
 import {
@@ -452,6 +454,28 @@ describe("Home, held", () => {
       const { first, stdin } = yield* child(["hold", directory])
       assert.match(first, /"opened":"Clean"/)
       stdin.end()
+    })
+  )
+})
+
+describe("a sidecar", () => {
+  it.effect("is the ledger beside a file, once it is made", () =>
+    Effect.gen(function* () {
+      const { parent } = yield* inDirectory
+      const file = path.join(parent, "session.jsonl")
+      const isThere = Effect.provide(hasSidecar(file), SealogNode.layerPlatform)
+      assert.strictEqual(sidecarPath(file), path.join(parent, "session.jsonl.ledger"))
+      assert.isFalse(yield* isThere)
+      fs.writeFileSync(sidecarPath(file), "")
+      assert.isFalse(yield* isThere)
+      fs.rmSync(sidecarPath(file))
+      fs.mkdirSync(sidecarPath(file))
+      assert.isFalse(yield* isThere)
+      yield* using({ directory: sidecarPath(file) }, () => Effect.void)
+      assert.isTrue(yield* isThere)
+      fs.renameSync(sidecarPath(file), path.join(parent, "elsewhere"))
+      fs.symlinkSync(path.join(parent, "elsewhere"), sidecarPath(file))
+      assert.isFalse(yield* isThere)
     })
   )
 })

@@ -241,3 +241,35 @@ describe("Rollback", () => {
       })
   )
 })
+
+describe("Backup of a ledger that was rolled back", () => {
+  it.effect("holds its checkpoints and what was cut, and verifies", () =>
+    Effect.gen(function* () {
+      const root = yield* TestLedger.directory
+      const [directory, copy] = [path.join(root, "l"), path.join(root, "copy")]
+      yield* using({ directory }, (ledger) =>
+        Effect.gen(function* () {
+          yield* append(ledger, "a")
+          const one = yield* ledger.checkpoint("one")
+          yield* append(ledger, "b")
+          yield* ledger.rollback(one, by)
+          yield* append(ledger, "c")
+          yield* ledger.checkpoint("two")
+          yield* ledger.backup(copy)
+        })
+      )
+      yield* using({ directory: copy }, (ledger) =>
+        Effect.gen(function* () {
+          yield* intact(ledger)
+          const report = yield* ledger.verify()
+          assert.strictEqual(report.checks["checkpoints"], "Passed")
+          assert.deepStrictEqual(
+            (yield* ledger.operations).map(({ kind, outcome }) => [kind, outcome]),
+            [["rollback", "ok"]]
+          )
+          assert.strictEqual((yield* ledger.checkpoint("three")).number, 3)
+        })
+      )
+    })
+  )
+})

@@ -103,29 +103,6 @@ describe("Verify", () => {
     })
   )
 
-  it.effect("finds any single changed byte, and says where", () =>
-    Effect.gen(function* () {
-      const made = yield* fixture
-      const bytes = fs.readFileSync(made.second)
-      for (let at = 0; at < bytes.byteLength; at += at % 3 === 0 ? 61 : 64) {
-        fs.writeFileSync(
-          made.second,
-          overwritten(bytes, at, Uint8Array.of((bytes[at] ?? 0) ^ 0x21))
-        )
-        const report = yield* withoutMirror(made)
-        assert.strictEqual(report._tag, "Damaged", `byte ${at}`)
-        placesHold(report)
-        const line = lineEnds(bytes).findIndex((end) => at < end) + 1
-        const [failure] = failuresOf(report)
-        assert.deepStrictEqual(
-          [failure?.path, failure?.line, failure?.seq],
-          [made.second, line, line + 2],
-          `byte ${at}`
-        )
-      }
-    })
-  )
-
   it.effect("lists every failure, counts those beyond the most, and goes on behind each", () =>
     Effect.gen(function* () {
       const made = yield* fixture

@@ -1,18 +1,22 @@
 /** What callers see in the types: the error union of every method, and what layers ask for. */
 import { describe, expectTypeOf, it } from "@effect/vitest"
-import type { Effect, FileSystem, Layer, Path, Stream } from "effect"
-import { Context, Effect as Effects } from "effect"
+import type { Effect, FileSystem, Layer, Path, Result, Stream } from "effect"
+import { Context, Data, Effect as Effects, Schema } from "effect"
 import type { SecureRandom } from "effect/crypto"
 import type { SqlClient } from "effect/sql"
 import type { SqlError } from "effect/sql/SqlError"
 import type { ChainBroken, Head } from "../../src/core/Chain.ts"
-import type { Event } from "../../src/core/Event.ts"
+import type { Draft } from "../../src/core/Draft.ts"
+import * as Events from "../../src/core/Event.ts"
+import type { Event, EventUndecodable, Position } from "../../src/core/Event.ts"
 import type { ParityReport } from "../../src/core/Parity.ts"
 import * as Policy from "../../src/core/Policy.ts"
 import type { VerifyReport } from "../../src/core/VerifyReport.ts"
 import * as SealogNode from "../../src/platform/SealogNode.ts"
 import type { BackupReport } from "../../src/store/Backup.ts"
 import type { Guard } from "../../src/store/Guard.ts"
+import type { ImportReport, Line, LineRefused } from "../../src/store/Import.ts"
+import { fields } from "../../src/store/Import.ts"
 import type { Process } from "../../src/store/Marker.ts"
 import type { Ledger, OpenError } from "../../src/store/Ledger.ts"
 import type { verify } from "../../src/store/Ledger.ts"
@@ -57,10 +61,34 @@ describe("the error union", () => {
     expectTypeOf<ErrorOf<Open["head"]>>().toEqualTypeOf<"MirrorError">()
     expectTypeOf<ErrorOf<ReturnType<Open["get"]>>>().toEqualTypeOf<Read | "EventNotFound">()
     expectTypeOf<ErrorOf<ReturnType<Open["line"]>>>().toEqualTypeOf<Read | "EventNotFound">()
-    expectTypeOf<ErrorOf<ReturnType<Open["events"]>>>().toEqualTypeOf<
-      Read | "PositionUnknown" | "RolledBack"
-    >()
     expectTypeOf<ErrorOf<ReturnType<Open["backup"]>>>().toEqualTypeOf<Read>()
+    expectTypeOf<ErrorOf<ReturnType<Open["export"]>>>().toEqualTypeOf<Read | "NotExportable">()
+  })
+
+  it("of import has what its source and its drafts fail with, and no line that is refused", () => {
+    class Lost extends Data.TaggedError("Lost") {}
+    class Odd extends Data.TaggedError("Odd") {}
+    class Files extends Context.Service<Files, string>()("test/types/Files") {}
+    type Own =
+      | Exclude<
+          Append,
+          "DraftInvalid" | "PayloadTooLarge" | "PolicyRefused" | "IdConflict" | "UnknownParent"
+        >
+      | "RequestInvalid"
+      | "OperationFailed"
+    const source = (): Stream.Stream<Uint8Array, Lost, Files> => {
+      throw new Error("for its type only")
+    }
+    const make = (line: Line): Effect.Effect<Draft, Odd | LineRefused> => {
+      throw new Error(line.text)
+    }
+    const imports = (open: Open) =>
+      [() => open.import([], fields()), () => open.import(source(), make)] as const
+    type Imports = ReturnType<typeof imports>
+    expectTypeOf<ErrorOf<ReturnType<Imports[0]>>>().toEqualTypeOf<Own>()
+    expectTypeOf<ErrorOf<ReturnType<Imports[1]>>>().toEqualTypeOf<Own | "Lost" | "Odd">()
+    expectTypeOf<Effect.Services<ReturnType<Imports[1]>>>().toEqualTypeOf<Files>()
+    expectTypeOf<Effect.Success<ReturnType<Imports[0]>>>().toEqualTypeOf<ImportReport>()
   })
 
   it("of verify has no damage in it, as damage is its answer", () => {
@@ -95,6 +123,88 @@ describe("the error union", () => {
       | "JournalError"
       | "MirrorError"
     >()
+  })
+})
+
+describe("a read with kinds", () => {
+  const Posting = Schema.Struct({ account: Schema.String, cents: Schema.Int })
+  const Old = Events.define("account.deposited.v1", Posting)
+  const Deposited = Events.define(
+    "account.deposited.v2",
+    Schema.Struct({ ...Posting.fields, at: Schema.Date }),
+    {
+      keys: ({ account }) => ({ account }),
+      upcast: [
+        Old,
+        (old) => {
+          expectTypeOf(old).toEqualTypeOf<typeof Posting.Type>()
+          return { ...old, at: new Date(0) }
+        }
+      ]
+    }
+  )
+  const Closed = Events.define("account.closed.v1", Schema.Null)
+  const reader: Reader["Service"] = Object.create(null)
+  type Value<T> = T extends Stream.Stream<infer A, unknown, unknown> ? A : never
+  const { events, path } = reader
+
+  it("answers a union of what its kinds read, told apart by type", () => {
+    type Bank = Value<ReturnType<typeof events<typeof Deposited | typeof Closed>>>
+    expectTypeOf<Bank["type"]>().toEqualTypeOf<"account.deposited.v2" | "account.closed.v1">()
+    type OfDeposit = Extract<Bank, { readonly type: "account.deposited.v2" }>
+    expectTypeOf<OfDeposit>().toEqualTypeOf<{
+      readonly type: "account.deposited.v2"
+      readonly payload: { readonly account: string; readonly cents: number; readonly at: Date }
+      readonly seq: number
+      readonly event: Event
+      readonly position: Position
+    }>()
+    expectTypeOf<Extract<Bank, { readonly type: "account.closed.v1" }>["payload"]>().toBeNull()
+    expectTypeOf<Events.Typed<typeof Closed>["payload"]>().toBeNull()
+  })
+
+  it("may fail as it cannot be decoded; one without kinds may not, and answers events", () => {
+    type Plain = Read | "PositionUnknown" | "RolledBack"
+    type Typed = typeof Deposited | typeof Closed
+    expectTypeOf<ErrorOf<ReturnType<typeof events<never>>>>().toEqualTypeOf<Plain>()
+    expectTypeOf<ErrorOf<ReturnType<typeof path<never>>>>().toEqualTypeOf<Plain | "EventNotFound">()
+    expectTypeOf<ErrorOf<ReturnType<typeof events<Typed>>>>().toEqualTypeOf<
+      Plain | "EventUndecodable"
+    >()
+    expectTypeOf<ErrorOf<ReturnType<typeof path<Typed>>>>().toEqualTypeOf<
+      Plain | "EventNotFound" | "EventUndecodable"
+    >()
+    expectTypeOf<Value<ReturnType<typeof events<never>>>>().toEqualTypeOf<Event>()
+  })
+
+  it("takes its kinds from the query, and none where it names none", () => {
+    const open = () => ({
+      typed: events({ kinds: [Deposited, Closed], last: 3 }),
+      plain: events({ last: 3 }),
+      bare: events(),
+      path: path("evt_", { kinds: [Closed] })
+    })
+    type Answers = ReturnType<typeof open>
+    expectTypeOf<Value<Answers["typed"]>>().toEqualTypeOf<
+      Events.Typed<typeof Deposited> | Events.Typed<typeof Closed>
+    >()
+    expectTypeOf<Value<Answers["plain"]>>().toEqualTypeOf<Event>()
+    expectTypeOf<Value<Answers["bare"]>>().toEqualTypeOf<Event>()
+    expectTypeOf<Value<Answers["path"]>["payload"]>().toBeNull()
+  })
+
+  it("decodes one event by the same types", () => {
+    const decode = (event: Event) => Events.decode([Deposited, Closed], event)
+    type Decoded = ReturnType<typeof decode>
+    expectTypeOf<Decoded>().toEqualTypeOf<
+      Result.Result<Events.Typed<typeof Deposited> | Events.Typed<typeof Closed>, EventUndecodable>
+    >()
+    // @ts-expect-error a payload of another shape is no payload of the kind
+    const wrong = () => Deposited.make({ account: "a", cents: 1 })
+    expectTypeOf(wrong).toBeFunction()
+    // @ts-expect-error the type and the payload are the kind's
+    const other = () => Closed.make(null, { type: "account.closed.v2" })
+    expectTypeOf(other).toBeFunction()
   })
 })
 

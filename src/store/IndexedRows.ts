@@ -1,0 +1,271 @@
+/**
+ * Internal: rows of the journal, found through the index and believed only as their bytes agree.
+ *
+ * A line that does not match its index row is read again, then reported with both sides. A row whose
+ * index row is gone or another by then fell to a rollback: that is told apart from damage.
+ */
+import { Data, Effect, Result } from "effect"
+import type { SqlClient } from "effect/sql"
+import type { Head } from "../core/Chain.ts"
+import type { Event, Position } from "../core/Event.ts"
+import * as EventId from "../core/EventId.ts"
+import type * as Hashes from "../core/Hashes.ts"
+import { clip } from "../core/jsonError.ts"
+import * as Parity from "../core/Parity.ts"
+import * as Row from "../core/Row.ts"
+import * as CutHistory from "./CutHistory.ts"
+import { RolledBack } from "./CutHistory.ts"
+import * as durable from "./durable.ts"
+import type { MirrorError } from "./errors.ts"
+import { mirrorError, RowDamaged } from "./errors.ts"
+import type { JournalReader, Place } from "./Journal.ts"
+import { isPlace } from "./Journal.ts"
+import type { IndexRow } from "./Mirror.ts"
+import * as Mirror from "./Mirror.ts"
+import { EventNotFound, PositionUnknown } from "./Reader.ts"
+
+/** A row whose index row is there no more. */
+export class RowGone extends Data.TaggedError("RowGone")<{ readonly row: IndexRow }> {}
+
+/** At most so many bytes are read at once, one line excepted. */
+const pageBytes = 4 * 1024 * 1024
+
+/** Rows of `journal` through the index that `sql` sees. */
+export const make = Effect.fnUntraced(function* (
+  journal: JournalReader,
+  sql: SqlClient.SqlClient,
+  hashes: Hashes.Hashes
+) {
+  const provided = yield* durable.withFiles
+  const head = Mirror.settled(sql).pipe(
+    Effect.map((settled) => settled.head),
+    Effect.mapError(mirrorError("read its head"))
+  )
+  const at = (seq: number) => Effect.mapError(Mirror.at(sql, seq), mirrorError("find a row"))
+
+  /** What the index says that cannot be so; `expected` is its side. */
+  const wrongIndex = (seq: number, expected: string, actual: string) =>
+    new RowDamaged({ seq, path: journal.layout.mirror, offset: 0, leg: "index", expected, actual })
+
+  const indexGap = (seq: number) => wrongIndex(seq, `an index row of seq ${seq}`, "none")
+
+  const find = Effect.fnUntraced(function* (given: string | number) {
+    const parsed = typeof given === "string" ? EventId.parse(given) : undefined
+    const ref = parsed === undefined ? given : Result.getOrElse(parsed, () => given)
+    const row =
+      typeof ref === "number"
+        ? yield* at(ref)
+        : (yield* Effect.mapError(Mirror.findByIds(sql, [ref]), mirrorError("find a row"))).get(ref)
+    if (row !== undefined) return row
+    // A row that the index has lost must not be passed over as if it had never been.
+    if (typeof ref === "number" && Number.isSafeInteger(ref) && ref > 0) {
+      if (ref <= (yield* head).seq && (yield* at(ref)) === undefined) return yield* indexGap(ref)
+    }
+    return yield* new EventNotFound({ ref })
+  })
+
+  /** Whether `events` says the same of this row: then it is the index that is wrong about it. */
+  const isInEvents = (event: Event): Effect.Effect<boolean> =>
+    Mirror.eventRows(sql, [event.id]).pipe(
+      Effect.map((rows) => {
+        const row = rows.get(event.id)
+        return row !== undefined && Parity.differences(event, row).length === 0
+      }),
+      // It only tells which leg to look at first; that the row is damaged is certain without it.
+      Effect.orElseSucceed(() => false)
+    )
+
+  /** A rollback went behind the row since its index row was read: it is gone, not damaged. */
+  const checkThere = Effect.fnUntraced(function* (row: IndexRow) {
+    const now = yield* at(row.seq)
+    // SQLite holds in a column whatever someone puts there.
+    const isSame = now !== undefined && String(now.leaf_hash) === String(row.leaf_hash)
+    if (!isSame) return yield* new RowGone({ row })
+  })
+
+  /** A file that a rollback has moved away cannot be read either. */
+  const readAt = (row: IndexRow, place: Place) =>
+    Effect.catchTag(journal.read(place), "JournalError", (error) =>
+      Effect.andThen(checkThere(row), Effect.fail(error))
+    )
+
+  const damaged = Effect.fnUntraced(function* (row: IndexRow, bytes: Uint8Array) {
+    yield* checkThere(row)
+    const decoded = Row.decode(bytes, row.seq, journal.format, hashes)
+    const found = Result.isSuccess(decoded) ? decoded.success.event : undefined
+    const leg = found !== undefined && (yield* isInEvents(found)) ? "index" : "journal"
+    return yield* new RowDamaged({
+      seq: row.seq,
+      path: journal.pathOf(row.segment),
+      offset: row.byte_offset,
+      leg,
+      expected: `${row.event_id} with leaf hash ${row.leaf_hash}`,
+      actual: `${found?.id ?? "no row"} with leaf hash ${Row.leafHash(bytes, hashes)}`
+    })
+  })
+
+  /** Whatever SQL holds, only a place in the journal is read. */
+  const checkPlace = (row: IndexRow): Effect.Effect<void, RowDamaged> => {
+    if (isPlace(Mirror.placeOf(row)) && isSegment(row.segment)) return Effect.void
+    const actual = `${row.segment} ${row.byte_offset} ${row.byte_length}`
+    return Effect.fail(wrongIndex(row.seq, "segment, offset and length", actual))
+  }
+
+  const isSegment = (segment: number) => journal.format === "cortex" || segment > 0
+
+  const matches = (row: IndexRow, bytes: Uint8Array): boolean =>
+    bytes.byteLength === row.byte_length && Row.leafHash(bytes, hashes) === row.leaf_hash
+
+  const bytesOf = Effect.fnUntraced(function* (row: IndexRow) {
+    yield* checkPlace(row)
+    const place = Mirror.placeOf(row)
+    const bytes = yield* readAt(row, place)
+    if (matches(row, bytes)) return bytes
+    const again = yield* readAt(row, place)
+    return matches(row, again) ? again : yield* damaged(row, again)
+  })
+
+  const decode = (
+    row: IndexRow,
+    bytes: Uint8Array
+  ): Effect.Effect<Event, RowDamaged | RowGone | MirrorError> => {
+    const decoded = Row.decode(bytes, row.seq, journal.format, hashes)
+    if (Result.isFailure(decoded)) return damaged(row, bytes)
+    const { event } = decoded.success
+    if (event.id !== row.event_id) return damaged(row, bytes)
+    if (event.type === row.event_type) return Effect.succeed(event)
+    const wrong = wrongIndex(row.seq, `the type ${clip(String(row.event_type))}`, event.type)
+    return Effect.andThen(checkThere(row), Effect.fail(wrong))
+  }
+
+  const read = Effect.fnUntraced(function* (row: IndexRow) {
+    const bytes = yield* bytesOf(row)
+    return { bytes, event: yield* decode(row, bytes) }
+  })
+
+  /** For whoever holds the ledger still: a row that is gone while it is read is damage. */
+  const event = (row: IndexRow) =>
+    read(row).pipe(
+      Effect.map(({ event }) => event),
+      Effect.catchTag("RowGone", () => Effect.fail(indexGap(row.seq)))
+    )
+
+  const get = (ref: string | number) =>
+    Effect.flatMap(find(ref), read).pipe(
+      Effect.retry({ times: 1, while: (error) => error._tag === "RowGone" }),
+      Effect.catchTag("RowGone", () => Effect.fail(new EventNotFound({ ref })))
+    )
+
+  /** Read neighbouring rows with one read, then look at each as if it had been read alone. */
+  const run = Effect.fnUntraced(function* (rows: ReadonlyArray<IndexRow>) {
+    const events: Array<Event> = []
+    for (const row of rows) yield* checkPlace(row)
+    for (const part of neighbours(rows)) {
+      const [first] = part.rows
+      if (first === undefined) continue
+      const bytes = yield* readAt(first, part.place)
+      for (const row of part.rows) {
+        const start = row.byte_offset - part.place.offset
+        const cut = bytes.subarray(start, start + row.byte_length)
+        events.push(matches(row, cut) ? yield* decode(row, cut) : (yield* read(row)).event)
+      }
+    }
+    return events
+  })
+
+  const isHeld = ({ leafHash, seq }: Position) =>
+    Effect.map(
+      Effect.mapError(Mirror.at(sql, seq), mirrorError("find a position")),
+      (row) => row?.leaf_hash === leafHash
+    )
+
+  /** Fails unless the ledger has this position; `wasHeld` where it had it a moment ago. */
+  const checkPosition = Effect.fnUntraced(function* (
+    { leafHash, seq }: Position,
+    wasHeld: boolean = false
+  ) {
+    const row =
+      seq === 0
+        ? { leaf_hash: Row.zeroHash }
+        : yield* Effect.mapError(Mirror.at(sql, seq), mirrorError("find a position"))
+    if (row?.leaf_hash === leafHash) return
+    const where = { layout: journal.layout, hashes, lineBytesMax: journal.lineBytesMax, wasHeld }
+    const cut = yield* provided(CutHistory.find(where, { seq, leafHash }, isHeld))
+    if (cut !== undefined) return yield* cut
+    return yield* new PositionUnknown({
+      seq,
+      expected: leafHash,
+      actual: row === undefined ? null : String(row.leaf_hash)
+    })
+  })
+
+  /**
+   * Fails where a rollback went behind the head that a stream began with. Whoever has read up to
+   * `last` goes on from there at the latest: what is beyond was never handed out.
+   */
+  const checkStill = (began: Head, { leafHash, seq }: Position) =>
+    Effect.catchTag(checkPosition(began, true), "RolledBack", ({ from, operationId, to }) =>
+      Effect.fail(new RolledBack({ from, to: to.seq > seq ? { seq, leafHash } : to, operationId }))
+    )
+
+  /** Read a page; a row that is gone fell to a rollback, or was taken out of the index by hand. */
+  const readPage = (some: ReadonlyArray<IndexRow>, began: Head, last: Position) =>
+    Effect.catchTag(run(some), "RowGone", ({ row }) =>
+      Effect.andThen(checkStill(began, last), Effect.fail(indexGap(row.seq)))
+    )
+
+  return {
+    journal,
+    sql,
+    head,
+    find,
+    get,
+    event,
+    readPage,
+    checkPosition,
+    checkStill,
+    wrongIndex,
+    indexGap
+  }
+})
+
+export type IndexedRows = Effect.Success<ReturnType<typeof make>>
+
+/** As many rows from the first as `pageBytes` hold, one at least: a page is bounded in memory too. */
+export const upToBytes = (rows: ReadonlyArray<IndexRow>): ReadonlyArray<IndexRow> => {
+  let bytes = 0
+  const over = rows.findIndex((row) => (bytes += row.byte_length) > pageBytes)
+  return over === -1 ? rows : rows.slice(0, Math.max(1, over))
+}
+
+interface Part {
+  readonly place: Place
+  readonly rows: ReadonlyArray<IndexRow>
+}
+
+/** Foreign rows between two are read with them up to so many bytes: a read costs more than they. */
+const foreignBytesMax = 16 * 1024
+
+/** Index rows whose lines follow each other in one file, in parts of at most `pageBytes`. */
+const neighbours = (rows: ReadonlyArray<IndexRow>): ReadonlyArray<Part> => {
+  const parts: Array<Part> = []
+  let rest = rows
+  while (rest.length > 0) {
+    const [first] = rest
+    if (first === undefined) break
+    let length = first.byte_length
+    let count = 1
+    for (let next = rest[1]; next !== undefined; next = rest[count]) {
+      const end = next.byte_offset + next.byte_length - first.byte_offset
+      // Blank lines of a Cortex file may lie between; anything else is told by the leaf hash.
+      if (next.segment !== first.segment || end <= length || end > pageBytes) break
+      if (end - next.byte_length - length > foreignBytesMax) break
+      length = end
+      count++
+    }
+    const place = { segment: first.segment, offset: first.byte_offset, length }
+    parts.push({ place, rows: rest.slice(0, count) })
+    rest = rest.slice(count)
+  }
+  return parts
+}

@@ -1,0 +1,186 @@
+/**
+ * Internal: a row and its ancestors, root first, each read against the one before it.
+ *
+ * The seqs are collected from the leaf on by recursive SQL, a few thousand to a statement, and only as
+ * far back as they are wanted: parents are earlier than their children, so it ends, whatever SQL
+ * holds. Rows are then read from the root on, a page at a time.
+ */
+import { Effect, Option, Stream } from "effect"
+import type { Head } from "../core/Chain.ts"
+import * as Chain from "../core/Chain.ts"
+import type { Event, Position } from "../core/Event.ts"
+import type { AnyKind } from "../core/Kind.ts"
+import type { MirrorError, RowDamaged } from "./errors.ts"
+import { mirrorError } from "./errors.ts"
+import type { IndexedRows } from "./IndexedRows.ts"
+import * as Indexed from "./IndexedRows.ts"
+import type { Filter } from "./IndexScan.ts"
+import * as IndexScan from "./IndexScan.ts"
+import * as Mirror from "./Mirror.ts"
+import type { Query } from "./Reader.ts"
+import { EventNotFound } from "./Reader.ts"
+import * as Selection from "./Selection.ts"
+
+const pageRows = 256
+
+/** A row and its ancestors, the first one first; `isRooted` where the first has no parent. */
+interface Lineage {
+  readonly seqs: ReadonlyArray<number>
+  readonly isRooted: boolean
+}
+
+/** Collect a lineage back to the first row that is not wanted, 8 bytes a row. */
+const lineageOf = Effect.fnUntraced(function* (
+  { indexGap, sql, wrongIndex }: IndexedRows,
+  leaf: number,
+  isEnough: (seqs: ReadonlyArray<number>) => boolean,
+  after: number
+): Effect.fn.Return<Lineage, MirrorError | RowDamaged> {
+  const seqs: Array<number> = []
+  let at = leaf
+  for (;;) {
+    const links = yield* Effect.mapError(
+      IndexScan.ancestors(sql, at, after),
+      mirrorError("follow a path")
+    )
+    const last = links.at(-1)
+    if (last === undefined || links[0]?.seq !== at) return yield* indexGap(at)
+    for (const { seq } of links) seqs.push(seq)
+    const { parent_seq: parent, seq } = last
+    const isRooted = parent === null
+    if (isRooted || seq <= after || isEnough(seqs)) {
+      return { seqs: seqs.toReversed(), isRooted }
+    }
+    if (!(Number.isSafeInteger(parent) && parent > 0 && parent < seq)) {
+      return yield* wrongIndex(seq, `the parent in row ${parent}`, "a parent in an earlier row")
+    }
+    at = parent
+  }
+})
+
+/** Which places of a lineage a query wants, counted from 0; `after` is the one before the first. */
+const wantedOf = Effect.fnUntraced(function* (
+  { sql }: IndexedRows,
+  { seqs }: Lineage,
+  query: Query<AnyKind>,
+  { leavesUpTo, types }: Filter,
+  { after, until }: Selection.Range
+) {
+  const failed = mirrorError("follow a path")
+  const tip = seqs.at(-1) ?? 0
+  let start = seqs.findIndex((seq) => seq > after)
+  const end = seqs.findLastIndex((seq) => seq <= until)
+  if (start === -1) return Selection.nothing
+  if (leavesUpTo !== undefined) {
+    // Every other row of a path is the parent of the next.
+    if (!(yield* Effect.mapError(IndexScan.isLeafAt(sql, tip, leavesUpTo), failed)))
+      return Selection.nothing
+    start = seqs.length - 1
+  }
+  if (types === undefined || (query.limit === undefined && query.last === undefined)) {
+    return Selection.counted(query, { after: start - 1, until: end })
+  }
+  const places: Array<number> = []
+  for (let at = start; at <= end; at += pageRows) {
+    const some = seqs.slice(at, Math.min(end + 1, at + pageRows))
+    const found = yield* Effect.mapError(IndexScan.rowsAt(sql, some), failed)
+    const wanted = new Set(
+      found.flatMap(({ event_type, seq }) => (types.includes(event_type) ? [seq] : []))
+    )
+    some.forEach((seq, nth) => wanted.has(seq) && places.push(at + nth))
+  }
+  const { after: before, until: last } = Selection.counted(query, {
+    after: -1,
+    until: places.length - 1
+  })
+  const first = places[before + 1]
+  return first === undefined
+    ? Selection.nothing
+    : { after: first - 1, until: places[last] ?? first - 1 }
+})
+
+/** A row and its ancestors, the first one first, as far as a query wants them. */
+export const make = Effect.fnUntraced(function* (
+  rows: IndexedRows,
+  ref: string | number,
+  query: Query<AnyKind>
+) {
+  Selection.check(query)
+  const tip = yield* rows.find(ref)
+  const began = yield* rows.head
+  const there = yield* Effect.mapError(Mirror.at(rows.sql, tip.seq), mirrorError("find a row"))
+  // Cut, and perhaps another row in its place, before the head was taken.
+  if (there?.leaf_hash !== tip.leaf_hash) return yield* new EventNotFound({ ref })
+  const range = yield* Selection.rangeOf(rows, query, began)
+  const filter = Selection.filterOf(query, began)
+  const { last, limit } = query
+  const isEnough = (seqs: ReadonlyArray<number>) =>
+    last !== undefined &&
+    limit === undefined &&
+    IndexScan.isOpen(filter) &&
+    // The row that is one further back than the last n is there, and they descend.
+    (seqs[seqs.length - 1 - last] ?? Infinity) <= range.until
+  const from = query.after ?? Chain.start
+  const lineage = yield* Effect.catchTag(
+    lineageOf(rows, tip.seq, isEnough, range.after),
+    "RowDamaged",
+    // Rows that were rolled back meanwhile are missing for a good reason.
+    (error) => Effect.andThen(rows.checkStill(began, from), Effect.fail(error))
+  )
+  const wanted = yield* wantedOf(rows, lineage, query, filter, range)
+  yield* rows.checkStill(began, from)
+  return readPath(rows, lineage, wanted, filter, began, from)
+})
+
+/** Read a lineage from the root on; the row before the first that is wanted is read for its id. */
+const readPath = (
+  rows: IndexedRows,
+  { isRooted, seqs }: Lineage,
+  { after, until }: Selection.Range,
+  { types }: Filter,
+  began: Head,
+  from: Position
+) => {
+  interface State {
+    readonly at: number
+    readonly before: Event | undefined
+    readonly last: Position
+  }
+  const begin: State = { at: Math.max(0, after), before: undefined, last: from }
+  if (after >= until) return Stream.empty
+  return Stream.paginate(
+    begin,
+    Effect.fnUntraced(function* ({ at, before, last }: State) {
+      const some = seqs.slice(at, Math.min(until + 1, at + pageRows))
+      const found = yield* Effect.mapError(
+        IndexScan.rowsAt(rows.sql, some),
+        mirrorError("follow a path")
+      )
+      yield* rows.checkStill(began, last)
+      const gap = some.find((seq, nth) => found[nth]?.seq !== seq)
+      if (gap !== undefined) return yield* rows.indexGap(gap)
+      const events = yield* rows.readPage(Indexed.upToBytes(found), began, last)
+      for (const [nth, event] of events.entries()) {
+        const parent = nth === 0 ? before : events[nth - 1]
+        const isKnown = parent !== undefined || (isRooted && at + nth === 0)
+        if (isKnown && event.parentId !== parent?.id) return yield* unlinked(rows, event, parent)
+      }
+      const wanted = events.filter(
+        ({ type }, nth) => at + nth > after && (types === undefined || types.includes(type))
+      )
+      const next: State = {
+        at: at + events.length,
+        before: events.at(-1),
+        last: wanted.at(-1)?.position ?? last
+      }
+      return [wanted, next.at <= until ? Option.some(next) : Option.none<State>()] as const
+    })
+  )
+}
+
+const unlinked = (rows: IndexedRows, event: Event, parent: Event | undefined) =>
+  rows.wrongIndex(
+    event.seq,
+    parent === undefined ? "no parent" : `the parent ${parent.id} in row ${parent.seq}`,
+    event.parentId === undefined ? "no parent" : `the parent ${event.parentId}`
+  )
