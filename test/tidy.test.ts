@@ -125,7 +125,7 @@ describe("Tidy", () => {
       assert.strictEqual(status, 0, stderr)
       assert.deepStrictEqual(stdout.trimEnd().split("\n"), expected)
     }
-  })
+  }, 300_000)
 })
 
 const importsAtRunTime = (file: string, target: string): boolean =>

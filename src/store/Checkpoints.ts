@@ -109,6 +109,15 @@ export const newestSound = Effect.fnUntraced(function* (layout: Layout, hashes: 
   return undefined
 })
 
+/**
+ * Make the names of all checkpoints durable. Whoever wrote one may have been killed or failed before
+ * that; it is seen all the same, and what rests on it must not outlive it.
+ */
+export const settle = Effect.fnUntraced(function* (layout: Layout) {
+  if ((yield* durable.kindAt(layout.checkpoints)) !== "Directory") return
+  yield* durable.syncDirectory(layout.checkpoints)
+})
+
 /** Write a new checkpoint: when this returns, it survives a crash. */
 export const place = Effect.fnUntraced(function* (
   layout: Layout,

@@ -90,7 +90,7 @@ export type HomeError =
 const giveRealPath = "Give the real path: links are not followed."
 
 const ownName =
-  /^(?:segments|operations|checkpoints|guard|marker(?:\.flock|\.stale-.*)?|ledger\.json(?:\.tmp)?|mirror\.sqlite.*)$/
+  /^(?:segments|operations|checkpoints|guard|marker(?:\.flock|\.stale-.*)?|(?:ledger|manifest)\.json(?:\.tmp)?|mirror\.sqlite.*)$/
 
 const refuseLink = Effect.fnUntraced(function* (path: string) {
   const kind = yield* durable.kindAt(path)

@@ -37,8 +37,6 @@ export interface JournalWriter {
   readonly finish: (reason: JournalFinal["reason"], cause: unknown) => JournalFinal
   /** Why nothing can be written any more, if so. */
   readonly final: () => JournalFinal | undefined
-  /** The first byte behind the last row, and its file's first seq; undefined before any file. */
-  readonly place: () => { readonly segment: number; readonly offset: number } | undefined
 }
 
 /** The end of the journal as the writer left it. */
@@ -225,7 +223,5 @@ export const makeWriter = Effect.fnUntraced(function* (
     }))
   }, Effect.uninterruptible)
 
-  const place = () => (end === undefined ? undefined : { segment: end.segment, offset: end.bytes })
-
-  return { resume, reserve, write, finish, final: () => final, place } satisfies JournalWriter
+  return { resume, reserve, write, finish, final: () => final } satisfies JournalWriter
 })

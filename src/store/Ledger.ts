@@ -35,6 +35,8 @@ import type { Location } from "./Layout.ts"
 import * as Layout from "./Layout.ts"
 import * as Maintenance from "./Maintenance.ts"
 import type { Process } from "./Marker.ts"
+import type { Source } from "./manifestChecks.ts"
+import * as Manifests from "./Manifests.ts"
 import * as Mirror from "./Mirror.ts"
 import * as Opening from "./Opening.ts"
 import type { OpenReport } from "./Opening.ts"
@@ -45,6 +47,7 @@ import { Reader } from "./Reader.ts"
 import { ReadSql } from "./ReadSql.ts"
 import * as Replay from "./Replay.ts"
 import * as Rows from "./Rows.ts"
+import * as Upkeep from "./Upkeep.ts"
 import * as Verify from "./Verify.ts"
 import * as VerifyPart from "./VerifyPart.ts"
 import type { AppendError, AppendOptions, Receipt } from "./Receipt.ts"
@@ -107,7 +110,7 @@ export class Ledger extends Context.Service<
 >()("sealog/Ledger") {}
 
 /** How a ledger is written and read; every size is bytes or rows as its name says. */
-export interface Settings {
+export interface Settings extends Upkeep.Settings {
   /** What `ledger.json` will call a new ledger; by default its directory's name. */
   readonly ledgerId?: string | undefined
   /** Numbers that Cortex would read back differently: kept as text, or refused with their path. */
@@ -148,6 +151,7 @@ const makeReading = Effect.fnUntraced(function* (
   const files = yield* Effect.context<Files>()
   const provided = yield* durable.withFiles
   const rows = yield* Rows.make(journal, sql, hashes)
+  const source: Source = { journal, sql, rows, hashes, ledgerId }
   const settled = Effect.mapError(Mirror.settled(sql), mirrorError("read its head"))
   const isThere = (head: Head) =>
     Effect.map(
@@ -184,6 +188,7 @@ const makeReading = Effect.fnUntraced(function* (
       found.flatMap((one) => (one._tag === "Sound" ? [one.checkpoint] : []))
     ).pipe(Effect.withSpan("Ledger.checkpoints"), Effect.provideContext(files)),
     operations: Effect.provideContext(Operations.all(journal.layout, hashes), files),
+    manifest: Effect.provideContext(Manifests.compute(source), files),
     verify: (options) =>
       Effect.provideContext(Verify.journal(journal, hashes, { ...options, sql }), files),
     parity: Effect.flatMap(settled, ({ head }) =>
@@ -203,21 +208,22 @@ const makeReading = Effect.fnUntraced(function* (
         return notRolledBack(provided(Export.make(job, file)), head, "export", file)
       })
   }
-  return { reading, rows }
+  return { reading, rows, source }
 })
 
 /** What a ledger is called where its `ledger.json` does not say it. */
 const idOf = (paths: Path.Path, home: Home["Service"], settings: Settings): string =>
   home.identity?.id ?? settings.ledgerId ?? nameOf(paths, home.layout.name)
 
-/** Give `ledger.json` to a new ledger, now that everything else of it is durable. */
+/** Give `ledger.json` to a new ledger, now that everything else of it is durable; the id it has. */
 const settleHome = Effect.fnUntraced(function* (settings: Settings) {
   const home = yield* Home
   const paths = yield* Path.Path
-  if (home.identity !== undefined) return
+  if (home.identity !== undefined) return home.identity.id
   const created = Timestamp.fromMillis(yield* Clock.currentTimeMillis)
   const id = idOf(paths, home, settings)
   yield* home.settle({ id, format: HomeModule.format, created })
+  return id
 })
 
 /** Move what SQLite's log holds into its file; `TRUNCATE` waits for readers, `PASSIVE` does not. */
@@ -287,11 +293,11 @@ const open = Effect.fnUntraced(function* (settings: Settings) {
   )
   // Whatever it announced has an outcome now, or was never begun.
   yield* home.marker.clear
-  yield* settleHome(settings)
+  const ledgerId = yield* settleHome(settings)
   const journalWriter = yield* JournalWriter.makeWriter(journal, { lineBytesMax, segmentBytesMax })
   yield* journalWriter.resume(last, head)
-  const ledgerId = idOf(yield* Path.Path, home, settings)
-  const { reading, rows } = yield* makeReading(journal, readSql, hashes, ledgerId)
+  const { reading, rows, source } = yield* makeReading(journal, readSql, hashes, ledgerId)
+  let upkeep: Effect.Success<ReturnType<typeof Upkeep.make>> | undefined
   const writer = yield* Writer.make({
     sql,
     journal: journalWriter,
@@ -302,10 +308,12 @@ const open = Effect.fnUntraced(function* (settings: Settings) {
     tree,
     takeStock: (until) => Opening.takeStock(sql, journal, hashes, until.seq),
     catchUp: (until) => Opening.catchUpOpen(sql, journal, hashes, until.seq),
-    afterGroup: (written) =>
-      written >= checkpointRows
-        ? Effect.as(walCheckpoint(sql, "PASSIVE"), 0)
-        : Effect.succeed(written),
+    afterGroup: Effect.fnUntraced(function* (written) {
+      if (upkeep !== undefined) yield* upkeep.afterGroup
+      if (written < checkpointRows) return written
+      yield* walCheckpoint(sql, "PASSIVE")
+      return 0
+    }),
     settings: {
       groupRowsMax: settings.groupRowsMax ?? groupRowsMaxDefault,
       groupBytesMax,
@@ -314,7 +322,20 @@ const open = Effect.fnUntraced(function* (settings: Settings) {
       encode: { format, lineHashes: settings.lineHashes, crc: settings.crc }
     }
   })
+  const { marker } = home
+  const maintenance = yield* Maintenance.make({
+    journal,
+    journalWriter,
+    writer,
+    sql,
+    hashes,
+    marker
+  })
+  const keeping = { ...source, between: writer.between, mayWrite: writer.isSettled }
+  const kept = yield* Upkeep.make({ keeping, writer, maintenance, settings })
+  upkeep = kept
   yield* Effect.addFinalizer(() => walCheckpoint(sql, "TRUNCATE"))
+  yield* Effect.addFinalizer(() => kept.atClose)
   yield* Effect.forkScoped(writer.run)
   yield* Effect.addFinalizer(() => writer.close)
   const path = home.markerSetAside
@@ -330,19 +351,13 @@ const open = Effect.fnUntraced(function* (settings: Settings) {
     if (receipt === undefined) return yield* Effect.die(new Error("an append without an answer"))
     return receipt
   })
-  const { marker } = home
-  const maintenance = yield* Maintenance.make({
-    journal,
-    journalWriter,
-    writer,
-    sql,
-    hashes,
-    marker
-  })
   const numbers = settings.numbers ?? "lossless"
   return Ledger.of({
     ...reading,
-    ...maintenance,
+    checkpoint: (reason) => Effect.tap(maintenance.checkpoint(reason), () => kept.renew),
+    rollback: maintenance.rollback,
+    rebuild: maintenance.rebuild,
+    manifest: kept.manifest,
     opened,
     import: yield* Import.make({ journal, rows, writer, numbers, hashes }),
     append,
@@ -440,8 +455,10 @@ export const layerReader = (
   )
 
 /** A size that is none is a broken precondition: found when the ledger opens, not when it fills. */
-const checkSizes = ({ groupRowsMax, lineBytesMax, segmentBytesMax }: Settings): void => {
-  for (const [name, size] of Object.entries({ groupRowsMax, lineBytesMax, segmentBytesMax })) {
+const checkSizes = (settings: Settings): void => {
+  const { checkpointEveryRows, groupRowsMax, lineBytesMax, segmentBytesMax } = settings
+  const sizes = { checkpointEveryRows, groupRowsMax, lineBytesMax, segmentBytesMax }
+  for (const [name, size] of Object.entries(sizes)) {
     if (size !== undefined && !(Number.isSafeInteger(size) && size > 0)) {
       throw new RangeError(`${name} must be a whole number above 0, not ${size}`)
     }

@@ -18,11 +18,13 @@ import { LockMarker } from "../core/LockMarker.ts"
 import * as Checkpoints from "./Checkpoints.ts"
 import * as durable from "./durable.ts"
 import type { JournalError, MirrorError, RowDamaged } from "./errors.ts"
+import { mirrorError } from "./errors.ts"
 import type { LockError } from "./Guard.ts"
 import type { JournalFinal, JournalReader } from "./Journal.ts"
 import type { JournalWriter } from "./JournalWriter.ts"
 import type { LedgerMarker } from "./LedgerMarker.ts"
 import type { MarkerStale } from "./Marker.ts"
+import * as Mirror from "./Mirror.ts"
 import * as Operations from "./Operations.ts"
 import type { LedgerClosed } from "./Receipt.ts"
 import * as Rebuild from "./Rebuild.ts"
@@ -126,6 +128,8 @@ export const make = Effect.fnUntraced(function* (deps: Dependencies) {
   const ground: Rollback.Ground = { journal, sql, hashes }
   /** The number of the next checkpoint, once it is known. */
   let number: number | undefined
+  /** The size of the newest sound checkpoint, once it is known. */
+  let newestSize: number | undefined
 
   /** No number is used twice: those of checkpoints that were moved away count too. */
   const nextNumber = Effect.gen(function* () {
@@ -148,9 +152,12 @@ export const make = Effect.fnUntraced(function* (deps: Dependencies) {
     })
   })
 
-  /** Where the head's line ends; a ledger without rows begins with its first segment. */
-  const place = () =>
-    journalWriter.place() ?? { segment: journal.format === "cortex" ? 0 : 1, offset: 0 }
+  /** Where the head's line ends, whatever file comes next; without rows the first one begins. */
+  const behindHead = Effect.gen(function* () {
+    const { place } = yield* Effect.mapError(Mirror.settled(sql), mirrorError("read its head"))
+    if (place === undefined) return { segment: journal.format === "cortex" ? 0 : 1, offset: 0 }
+    return { segment: place.segment, offset: place.offset + place.length + 1 }
+  })
 
   const checkpointNow = Effect.fnUntraced(function* (reason: string, tree: Merkle.Tree) {
     const next = yield* nextNumber
@@ -161,16 +168,34 @@ export const make = Effect.fnUntraced(function* (deps: Dependencies) {
         at: Timestamp.fromMillis(yield* Clock.currentTimeMillis),
         head,
         tree,
-        ...place(),
+        ...(yield* behindHead),
         rollbacks: yield* rollbacks,
         reason
       },
       hashes
     )
-    yield* Checkpoints.place(layout, checkpoint)
+    // Even one that fails may have been seen under its number.
     number = next + 1
+    yield* Checkpoints.place(layout, checkpoint)
+    newestSize = checkpoint.size
     return checkpoint
   })
+
+  /** How many rows came since the newest checkpoint. */
+  const rowsSince = Effect.gen(function* () {
+    newestSize ??= (yield* Checkpoints.newestSound(layout, hashes))?.size ?? 0
+    return writer.head().seq - newestSize
+  })
+
+  /** A checkpoint where at least so many rows came since the newest. Between two groups only. */
+  const checkpointAfter = Effect.fnUntraced(
+    function* (rows: number, reason: string) {
+      if ((yield* rowsSince) < rows) return undefined
+      yield* writer.ready
+      return yield* checkpointNow(reason, yield* writer.currentTree)
+    },
+    (effect) => Effect.provideContext(effect, context)
+  )
 
   const checkpoint = Effect.fn("Ledger.checkpoint")(
     function* (reason: string): Effect.fn.Return<Checkpoint.Checkpoint, CheckpointError, Needs> {
@@ -274,13 +299,13 @@ export const make = Effect.fnUntraced(function* (deps: Dependencies) {
       const to: Chain.Head = target.head
       yield* journalWriter.resume((yield* journal.files).at(-1), to)
       writer.goOnFrom(to, target.tree)
+      newestSize = target.size
       const verified = ["checkpoint", "head", "root", "kept"]
-      yield* Operations.end(folder, plan, { outcome: "ok", head: target.position, verified })
+      return yield* Operations.end(folder, plan, { outcome: "ok", head: target.position, verified })
     })
-    yield* Effect.catchCause(work, (cause) => fatal(folder, plan, cause))
+    const outcome = yield* Effect.catchCause(work, (cause) => fatal(folder, plan, cause))
     yield* clearMarker
-    const paths = yield* Path.Path
-    return Operations.told(paths, yield* Operations.look(layout, id, hashes))
+    return Operations.toldOf(yield* Path.Path, folder, plan, outcome)
   })
 
   const rebuildNow = Effect.fnUntraced(function* (request: Op.Request) {
@@ -303,9 +328,9 @@ export const make = Effect.fnUntraced(function* (deps: Dependencies) {
     writer.goOnFrom(head, made.success)
     const counts = { rows: seq }
     const verified = ["rows", "seal", "lines", "head"]
-    yield* Operations.end(folder, plan, { outcome: "ok", head: position, verified, counts })
-    const paths = yield* Path.Path
-    return Operations.told(paths, yield* Operations.look(layout, id, hashes))
+    const ending = { outcome: "ok", head: position, verified, counts } as const
+    const outcome = yield* Operations.end(folder, plan, ending)
+    return Operations.toldOf(yield* Path.Path, folder, plan, outcome)
   })
 
   const rollback = Effect.fn("Ledger.rollback")(
@@ -330,5 +355,5 @@ export const make = Effect.fnUntraced(function* (deps: Dependencies) {
     (effect) => Effect.provideContext(effect, context)
   )
 
-  return { checkpoint, rollback, rebuild }
+  return { checkpoint, rollback, rebuild, checkpointAfter }
 })

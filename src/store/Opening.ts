@@ -34,6 +34,7 @@ import * as MirrorCut from "./MirrorCut.ts"
 import * as MirrorTree from "./MirrorTree.ts"
 import * as Operations from "./Operations.ts"
 import { diverged, damagedAt, LedgerDamaged, LedgerDiverged, refusals } from "./Refusal.ts"
+import { Progress } from "./Progress.ts"
 import * as Replay from "./Replay.ts"
 
 export { LedgerDamaged, LedgerDiverged }
@@ -249,9 +250,13 @@ export const catchUp = Effect.fnUntraced(function* (
   from: Replay.From,
   until: number
 ) {
+  const tell = yield* Progress
   yield* Replay.walk(journal, hashes, from, until, (rows) =>
     Replay.replayBatch(sql, journal, hashes, rows).pipe(
-      Effect.catchTag("IdConflict", (error) => Effect.fail(usedAgain(journal, rows, error)))
+      Effect.catchTag("IdConflict", (error) => Effect.fail(usedAgain(journal, rows, error))),
+      Effect.andThen(
+        tell({ task: "catch up", done: rows.at(-1)?.event.seq ?? 0, total: until, unit: "rows" })
+      )
     )
   )
 })
@@ -384,6 +389,7 @@ export const recover: (
     actions.push({ _tag: "OperationFinished", id })
   }
   const files = yield* listed(journal)
+  yield* Checkpoints.settle(layout)
   const checkpoint = yield* Checkpoints.newestSound(layout, hashes)
   const { from, settled } = yield* anchor(sql, journal, files, hashes, actions)
   yield* checkBehind(sql, journal, settled, checkpoint)

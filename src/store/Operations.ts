@@ -220,6 +220,12 @@ const names = Effect.fnUntraced(function* (layout: Layout) {
   return (yield* Effect.mapError(fs.readDirectory(layout.operations), failed)).toSorted()
 })
 
+/** How many operations were ever begun. */
+export const count = (
+  layout: Layout
+): Effect.Effect<number, JournalError, FileSystem.FileSystem | Path.Path> =>
+  Effect.map(names(layout), ({ length }) => length)
+
 /** Every folder of `operations/`, the oldest first. */
 export const list = Effect.fnUntraced(function* (
   layout: Layout,
@@ -229,7 +235,7 @@ export const list = Effect.fnUntraced(function* (
 })
 
 /** An operation as it is told. */
-export const told = (paths: Path.Path, found: Found): Op.Operation => {
+const told = (paths: Path.Path, found: Found): Op.Operation => {
   const { failure, folder, id, isEnded, outcome, plan, trouble } = found
   const asked = plan ?? outcome
   const isFinished = isEnded && (outcome !== undefined || plan !== undefined)
@@ -249,6 +255,17 @@ export const told = (paths: Path.Path, found: Found): Op.Operation => {
     cut: plan === undefined || !isEnded ? [] : [...keptPlaces(paths, folder, plan)],
     counts: outcome?.counts ?? {}
   })
+}
+
+/** An operation that has just ended. Nothing is read again: it has happened, whatever fails now. */
+export const toldOf = (
+  paths: Path.Path,
+  folder: string,
+  plan: Plan,
+  outcome: Outcome
+): Op.Operation => {
+  const ended = { plan, outcome, failure: undefined, isEnded: true, trouble: undefined }
+  return told(paths, { id: plan.id, folder, ...ended })
 }
 
 /** Every operation that was ever begun, the oldest first. */

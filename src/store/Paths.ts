@@ -16,7 +16,6 @@ import type { IndexedRows } from "./IndexedRows.ts"
 import * as Indexed from "./IndexedRows.ts"
 import type { Filter } from "./IndexScan.ts"
 import * as IndexScan from "./IndexScan.ts"
-import * as Mirror from "./Mirror.ts"
 import type { Query } from "./Reader.ts"
 import { EventNotFound } from "./Reader.ts"
 import * as Selection from "./Selection.ts"
@@ -108,9 +107,10 @@ export const make = Effect.fnUntraced(function* (
   Selection.check(query)
   const tip = yield* rows.find(ref)
   const began = yield* rows.head
-  const there = yield* Effect.mapError(Mirror.at(rows.sql, tip.seq), mirrorError("find a row"))
   // Cut, and perhaps another row in its place, before the head was taken.
-  if (there?.leaf_hash !== tip.leaf_hash) return yield* new EventNotFound({ ref })
+  yield* Effect.catchTag(rows.checkThere(tip), "RowGone", () =>
+    Effect.fail(new EventNotFound({ ref }))
+  )
   const range = yield* Selection.rangeOf(rows, query, began)
   const filter = Selection.filterOf(query, began)
   const { last, limit } = query

@@ -17,6 +17,7 @@ import type { Operation } from "../core/Operation.ts"
 import type { ParityReport } from "../core/Parity.ts"
 import type { VerifyReport } from "../core/VerifyReport.ts"
 import type { BackupReport } from "./Backup.ts"
+import type { Manifest } from "../core/Manifest.ts"
 import type { NotExportable } from "./Export.ts"
 import type { RolledBack } from "./CutHistory.ts"
 import type { JournalError, MirrorError, RowDamaged } from "./errors.ts"
@@ -125,6 +126,11 @@ export class Reader extends Context.Service<
     readonly checkpoints: Effect.Effect<ReadonlyArray<Checkpoint>, JournalError>
     /** What was ever done to the ledger besides appending, the oldest first. */
     readonly operations: Effect.Effect<ReadonlyArray<Operation>, JournalError>
+    /**
+     * Counters, files, hashes and invariants of the ledger as it is now. A reader counts every row
+     * and writes nothing; whoever has the ledger open for writing keeps it in `manifest.json`.
+     */
+    readonly manifest: Effect.Effect<Manifest, ReadError>
     /** Check every row, link, checksum and the mirror. Damage is an answer, not an error. */
     readonly verify: (options?: {
       readonly failuresMax?: number | undefined

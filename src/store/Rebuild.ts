@@ -14,6 +14,7 @@ import { mirrorError } from "./errors.ts"
 import type * as Mirror from "./Mirror.ts"
 import * as MirrorCut from "./MirrorCut.ts"
 import * as MirrorTree from "./MirrorTree.ts"
+import { Progress } from "./Progress.ts"
 import * as Replay from "./Replay.ts"
 import type { Ground } from "./Rollback.ts"
 
@@ -25,13 +26,17 @@ export const rebuild = Effect.fnUntraced(function* (
   { hashes, journal, sql }: Ground,
   head: Head
 ): Effect.fn.Return<Merkle.Tree | undefined, RebuildError> {
+  const tell = yield* Progress
   const change = Effect.gen(function* () {
     for (const table of ["events", "sealog_keys", "sealog_index", "sealog_state"]) {
       yield* sql`DELETE FROM ${sql(table)}`
     }
-    const end = yield* Replay.walk(journal, hashes, Replay.beginning, head.seq, (rows) =>
-      Effect.asVoid(Replay.replayBatch(sql, journal, hashes, rows))
-    )
+    const take = Effect.fnUntraced(function* (rows: ReadonlyArray<Replay.Placed>) {
+      yield* Replay.replayBatch(sql, journal, hashes, rows)
+      const done = rows.at(-1)?.event.seq ?? 0
+      yield* tell({ task: "rebuild", done, total: head.seq, unit: "rows" })
+    })
+    const end = yield* Replay.walk(journal, hashes, Replay.beginning, head.seq, take)
     if (end.seq === head.seq && end.leafHash === head.leafHash) {
       return yield* MirrorTree.stored(sql)
     }

@@ -179,7 +179,7 @@ export const repair = Effect.fn("Ledger.repair")(function* (
   const { correlationId, operator, reason } = request
   yield* checkSaid({ operator, reason, correlationId })
   yield* checkOperator(operator)
-  const { hashes, journal, marker, writing } = ground
+  const { journal, marker, writing } = ground
   const { layout } = journal
   const now = yield* diagnose(ground)
   if (!isSame(now, shown)) {
@@ -202,9 +202,8 @@ export const repair = Effect.fn("Ledger.repair")(function* (
   yield* Operations.place(folder, plan)
   yield* Operations.carryOut(layout, folder, plan, writing)
   const verified = ["journal", ...(now.isMirrorUnreadable ? [] : ["mirror"]), "kept"]
-  yield* Operations.end(folder, plan, { outcome: "ok", head: now.to, verified })
+  const outcome = yield* Operations.end(folder, plan, { outcome: "ok", head: now.to, verified })
   // It is done; a marker that stays names it, and the next open clears it.
   yield* Effect.ignore(marker.clear)
-  const paths = yield* Path.Path
-  return Operations.told(paths, yield* Operations.look(layout, id, hashes))
+  return Operations.toldOf(yield* Path.Path, folder, plan, outcome)
 })

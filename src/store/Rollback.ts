@@ -155,6 +155,8 @@ export const plan = Effect.fnUntraced(function* (
 ) {
   const { hashes, journal } = ground
   const { number, offset, position: to, segment } = checkpoint
+  // The plan is finished only while its checkpoint is there.
+  yield* Checkpoints.settle(journal.layout)
   const files = yield* journal.files
   const { cut, move } = yield* behind(ground, files, { segment, offset, firstSeq: to.seq + 1 })
   return Op.makePlan(

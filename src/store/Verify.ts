@@ -17,6 +17,7 @@ import type { Level, VerifyReport } from "../core/VerifyReport.ts"
 import type { JournalError, MirrorError } from "./errors.ts"
 import { mirrorError } from "./errors.ts"
 import type { JournalFile, JournalReader } from "./Journal.ts"
+import * as Manifests from "./Manifests.ts"
 import * as Mirror from "./Mirror.ts"
 import * as MirrorTree from "./MirrorTree.ts"
 import * as VerifyCheckpoints from "./VerifyCheckpoints.ts"
@@ -60,6 +61,19 @@ const checkFile = (
     verifier.fail("rows", wholeFile(path), "", reason("segment_empty", "rows", 0))
   }
 }
+
+/** A manifest that does not hold together: nothing is decided by it, and the next one replaces it. */
+const checkManifest = Effect.fnUntraced(function* (
+  { layout }: JournalReader,
+  verifier: Chain.Verifier,
+  hashes: Hashes.Hashes
+) {
+  const found = yield* Manifests.look(layout, hashes)
+  if (found._tag !== "Damaged") return
+  const { actual, expected } = found
+  const place = wholeFile(layout.manifest)
+  verifier.remark("checkpoints", place, "", reason("manifest_damaged", expected, actual))
+})
 
 /** Verify a journal, and its mirror where one is given. Damage is an answer, not an error. */
 export const journal: (
@@ -124,6 +138,7 @@ export const journal: (
       }
     }
     yield* statements.end
+    yield* checkManifest(reader, verifier, hashes)
     const skipped: ReadonlyArray<Level> = sql === undefined ? withoutMirror : ["signatures"]
     const isKept = checkpoint !== undefined && !verifier.hasFailed("checkpoints")
     return verifier.report(statements.isStated ? skipped : [...skipped, "checkpoints"], {

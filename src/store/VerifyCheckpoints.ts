@@ -8,7 +8,7 @@
 import { Effect, Path } from "effect"
 import type { FileSystem } from "effect"
 import * as Chain from "../core/Chain.ts"
-import type { Checkpoint } from "../core/Checkpoint.ts"
+import * as Checkpoint from "../core/Checkpoint.ts"
 import type * as Hashes from "../core/Hashes.ts"
 import * as Merkle from "../core/Merkle.ts"
 import * as Op from "../core/Operation.ts"
@@ -52,10 +52,10 @@ interface Stated {
   readonly size: number
   readonly root: string
   /** Undefined where only the root is stated. */
-  readonly checkpoint: Checkpoint | undefined
+  readonly checkpoint: Checkpoint.Checkpoint | undefined
 }
 
-const stated = (checkpoint: Checkpoint, path: string, name: string): Stated => ({
+const stated = (checkpoint: Checkpoint.Checkpoint, path: string, name: string): Stated => ({
   level: "checkpoints",
   name,
   path,
@@ -152,7 +152,7 @@ class Rows {
 /** What is told to verification besides the files. */
 export interface Given {
   /** A checkpoint that was kept elsewhere. */
-  readonly checkpoint?: Checkpoint | undefined
+  readonly checkpoint?: Checkpoint.Checkpoint | undefined
   /** The tree that the mirror holds. */
   readonly tree?: Merkle.Tree | undefined
 }
@@ -188,7 +188,7 @@ const checkOrder = (
   verifier: Chain.Verifier
 ): void => {
   const known = new Set(operations.map(({ id }) => id))
-  let before: Checkpoint | undefined
+  let before: Checkpoint.Checkpoint | undefined
   for (const { checkpoint, path } of all) {
     if (checkpoint === undefined) continue
     const { size } = checkpoint
@@ -220,6 +220,14 @@ const findCheckpoint = Effect.fnUntraced(function* (
   return undefined
 })
 
+/** Whether a repair has taken the checkpoint of a number away. */
+const isSetAside = (operations: ReadonlyArray<Found>, number: number): boolean =>
+  operations.some(({ plan }) =>
+    plan?.kind === "repair"
+      ? plan.move.some((one) => one.kind === "checkpoint" && one.name === Checkpoint.name(number))
+      : false
+  )
+
 /** What one rollback cut: rows that go on from its checkpoint to the head and root it names. */
 const cutHistory = Effect.fnUntraced(function* (
   reader: JournalReader,
@@ -235,7 +243,10 @@ const cutHistory = Effect.fnUntraced(function* (
     verifier.fail("checkpoints", fileLine(path), "", why, seq)
   const to = yield* findCheckpoint(reader, operations, plan.checkpoint, hashes)
   if (to === undefined) {
-    return fail(reason("checkpoint_missing", `checkpoint ${plan.checkpoint}`, "none"))
+    const why = reason("checkpoint_missing", `checkpoint ${plan.checkpoint}`, "none")
+    // One that was damaged was set aside with what it said: what it began with cannot be known.
+    if (!isSetAside(operations, plan.checkpoint)) return fail(why)
+    return verifier.remark("checkpoints", fileLine(folder), "", why)
   }
   const own = new Chain.Verifier({ path: folder, format: reader.format, from: to.head, hashes })
   const moved = plan.move.flatMap(({ kind, name }) =>

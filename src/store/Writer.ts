@@ -431,6 +431,9 @@ export const make = Effect.fnUntraced(function* (deps: Dependencies) {
   const exclusively = <A, E, R>(change: Effect.Effect<A, E, R>) =>
     alone(Effect.andThen(ready, change))
 
+  /** Whether both legs are known to end at the head. */
+  const isSettled = (): boolean => journal.final() === undefined && !behind
+
   /** Go on from here, where journal and mirror now end. */
   const goOnFrom = (to: Head, grown: Merkle.Tree | undefined): void => {
     if (to.seq < head.seq) rollbacks++
@@ -446,6 +449,8 @@ export const make = Effect.fnUntraced(function* (deps: Dependencies) {
     between,
     alone,
     exclusively,
+    ready,
+    isSettled,
     goOnFrom,
     currentTree,
     head: () => head,

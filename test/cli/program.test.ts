@@ -22,6 +22,11 @@ describe("sealog", () => {
         "show",
         "path",
         "backup",
+        "checkpoint",
+        "checkpoints",
+        "rollback",
+        "operations",
+        "manifest",
         "doctor",
         "lock"
       ]) {

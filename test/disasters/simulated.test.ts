@@ -20,6 +20,10 @@ const fault = (fault: FaultyDisk.Fault): Step => ({ _tag: "Fault", fault })
 
 const powerCut: Step = { _tag: "Die", by: "powerCut" }
 
+const checkpoint: Step = { _tag: "Checkpoint" }
+
+const rollback: Step = { _tag: "Rollback", nth: 0, reading: false }
+
 /** The machine dies while half a row lies at the end of the journal. */
 const tear: ReadonlyArray<Step> = [
   fault({ on: "write", path: "jsonl", code: "EIO", bytes: 200 }),
@@ -93,6 +97,67 @@ describe("a simulated disaster", () => {
       append("a"),
       fault({ on: "statement", path: "BEGIN", code: "SQLITE_IOERR", persists: true }),
       append("b"),
+      append("c")
+    ]
+  })
+
+  survives("states the head when the segment that was to follow has no row", {
+    config: { ...config, segmentBytesMax: 600 },
+    steps: [
+      append("a"),
+      fault({ on: "write", path: "jsonl", code: "EIO" }),
+      append("b"),
+      checkpoint,
+      append("c"),
+      rollback,
+      append("d")
+    ]
+  })
+
+  survives("loses the checkpoint that an earlier rollback went back to", {
+    steps: [
+      checkpoint,
+      append("a"),
+      rollback,
+      { _tag: "Repair", damage: { of: "checkpoint", at: 200 } },
+      append("b")
+    ]
+  })
+
+  for (const way of ["crash", "code"] as const) {
+    const how = way === "crash" ? { crash: "kill" as const } : { code: "EIO" }
+    survives(`goes back to a checkpoint whose name was not durable: ${way}`, {
+      steps: [
+        append("a"),
+        fault({ on: "sync", path: "/checkpoints", nth: 2, ...how }),
+        checkpoint,
+        append("b"),
+        fault({ on: "rename", path: "outcome.json", crash: "powerCut" }),
+        rollback,
+        append("c")
+      ]
+    })
+  }
+
+  survives("makes a checkpoint after one that failed and is to be seen", {
+    steps: [
+      append("a"),
+      checkpoint,
+      fault({ on: "sync", path: "/checkpoints", nth: 2, code: "EIO" }),
+      checkpoint,
+      { _tag: "Rollback", nth: 1, reading: false },
+      checkpoint,
+      append("b")
+    ]
+  })
+
+  survives("reads nothing back of a rollback that has happened", {
+    steps: [
+      append("a"),
+      checkpoint,
+      append("b"),
+      fault({ on: "read", path: "outcome.json", code: "EIO" }),
+      rollback,
       append("c")
     ]
   })

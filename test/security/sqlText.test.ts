@@ -70,7 +70,7 @@ const judged: ReadonlyArray<readonly [call: RegExp, why: string]> = [
   [/^platform\/SqliteClient\.ts: prepare\(sql\)$/, "pragmas of the module, see below"],
   [/^platform\/sqliteConnection\.ts: prepare\(sql(?:: string)?\)$/, "what a client was given"],
   // Regular expressions.
-  [/^(?:store|platform|cli|core)\/\S+: exec\((?:text|body|fileName|code)\)$/, "no SQL"]
+  [/^(?:store|platform|cli|core)\/\S+: exec\((?:text|body|fileName|code|intent)\)$/, "no SQL"]
 ]
 
 /** Texts that begin as SQL does and have something put into them, outside a client's template. */

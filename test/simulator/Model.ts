@@ -4,7 +4,8 @@
  * It knows of each id whether it was ever asked for and what was answered. An id that is `known` was
  * acknowledged or seen by a reader: from then on it is there, at that seq, with that leaf hash. One
  * that `may` be there was asked for and nobody heard the answer; the next opening decides. Any other
- * must not be there.
+ * must not be there. A rollback takes all that back: its rows are forgotten, their ids are free, and
+ * a position of theirs is one of a history that was cut.
  */
 import type { Draft } from "../../src/core/Draft.ts"
 
@@ -24,6 +25,20 @@ export const contradiction = (message: string): never => {
   throw new Contradiction(message)
 }
 
+/** Rows that were cut: what was known then, and back to which row it went. */
+interface Cut {
+  readonly chain: ReadonlyArray<Seen>
+  readonly to: number
+  /** Whether a position of it must be told as one that was cut. */
+  readonly isTold: boolean
+}
+
+/** What a reader must be told who goes on from a position. */
+export type Told =
+  | { readonly _tag: "Held" }
+  | { readonly _tag: "RolledBack"; readonly to: number }
+  | { readonly _tag: "Either" }
+
 interface Asked {
   readonly draft: Draft
   /** Appends that were not answered yet. */
@@ -37,9 +52,11 @@ export class Model {
   readonly #known: Array<Seen> = []
   readonly #byId = new Map<string, Seen>()
   /** Ids that stand or fall together. */
-  readonly #groups: Array<ReadonlyArray<string>> = []
+  #groups: Array<ReadonlyArray<string>> = []
   readonly #partial: boolean
   #visible = 0
+  readonly #cuts: Array<Cut> = []
+  readonly #forgotten = new Map<string, Draft>()
 
   /** `partial`: of a group its first rows may be there alone, as in Cortex mode. */
   constructor(partial: boolean) {
@@ -58,6 +75,16 @@ export class Model {
     return this.#asked.get(id)?.draft
   }
 
+  /** Drafts of rows that were cut, and not asked for again. */
+  get forgotten(): ReadonlyArray<readonly [id: string, draft: Draft]> {
+    return [...this.#forgotten]
+  }
+
+  /** Rows that were cut, the oldest first. */
+  get gone(): ReadonlyArray<Seen> {
+    return this.#cuts.flatMap(({ chain, to }) => chain.slice(to).filter((seen) => seen))
+  }
+
   /** An append is about to ask for these, as one group. */
   ask(drafts: ReadonlyArray<Draft & { readonly id: string }>): void {
     const fresh = drafts.filter(({ id }) => {
@@ -66,6 +93,7 @@ export class Model {
     })
     if (fresh.length > 1) this.#groups.push(fresh.map(({ id }) => id))
     for (const draft of drafts) {
+      this.#forgotten.delete(draft.id)
       const asked = this.#asked.get(draft.id)
       if (asked === undefined) this.#asked.set(draft.id, { draft, waiting: 1, may: false })
       else asked.waiting++
@@ -124,11 +152,53 @@ export class Model {
       if (asked.waiting > 0) asked.may = true
       asked.waiting = 0
     }
+    this.settled(rows)
+  }
+
+  /** Nobody waits for an answer, and the ledger holds exactly these rows. */
+  settled(rows: ReadonlyArray<Seen>): void {
     this.read(rows, this.#known.length)
-    for (const [id, asked] of this.#asked) if (!this.isKnown(id)) asked.may = false
+    for (const [id, asked] of this.#asked) {
+      if (asked.waiting === 0 && !this.isKnown(id)) asked.may = false
+    }
     if (this.#known.length !== rows.length) {
       contradiction(`${rows.length} rows, but ${this.#known.length} were known`)
     }
+  }
+
+  /** The ledger went back to this row: what lies beyond is gone, and must not come back by itself. */
+  back(to: number, isTold: boolean): void {
+    const gone = this.#known.slice(to).filter((seen) => seen !== undefined)
+    this.#cuts.push({ chain: [...this.#known], to, isTold })
+    this.#known.length = Math.min(this.#known.length, to)
+    this.#visible = Math.min(this.#visible, to)
+    const ids = new Set(gone.map(({ id }) => id))
+    for (const id of ids) {
+      const asked = this.#asked.get(id)
+      if (asked !== undefined) this.#forgotten.set(id, asked.draft)
+      this.#asked.delete(id)
+      this.#byId.delete(id)
+    }
+    this.#groups = this.#groups.filter((group) => !group.some((id) => ids.has(id)))
+  }
+
+  /** What is to be told of a position that was seen once. */
+  tellOf(position: Seen): Told {
+    let at = position
+    let isTold = true
+    for (;;) {
+      if (at.seq === 0 || this.#known[at.seq - 1]?.leafHash === at.leafHash) break
+      const { leafHash, seq } = at
+      const cut = this.#cuts.findLast(
+        ({ chain, to }) => to < seq && chain[seq - 1]?.leafHash === leafHash
+      )
+      const before = cut?.to === 0 ? start : cut?.chain[cut.to - 1]
+      if (cut === undefined || before === undefined) return { _tag: "Either" }
+      isTold &&= cut.isTold
+      at = before
+    }
+    if (at === position) return { _tag: "Held" }
+    return isTold ? { _tag: "RolledBack", to: at.seq } : { _tag: "Either" }
   }
 
   #checkGroups(): void {
@@ -144,6 +214,8 @@ export class Model {
     }
   }
 }
+
+const start: Seen = { seq: 0, id: "", leafHash: "" }
 
 const show = (seen: Seen | undefined): string =>
   seen === undefined ? "none" : `${seen.seq} ${seen.id} ${seen.leafHash.slice(0, 8)}`

@@ -14,6 +14,8 @@ export type Request =
   | { readonly _tag: "Rows"; readonly names: ReadonlyArray<string>; readonly child?: number }
   /** A row that is known already, with a new one behind it or alone. */
   | { readonly _tag: "Again"; readonly nth: number; readonly name: string | undefined }
+  /** A row that was cut by a rollback, with the same content. */
+  | { readonly _tag: "Forgotten"; readonly nth: number }
   /** Refused: by a rule, by a gate, as a draft, for its id, for its parent. */
   | { readonly _tag: "Rule"; readonly name: string }
   | { readonly _tag: "Gate"; readonly name: string }
@@ -34,11 +36,22 @@ export type Step =
   | { readonly _tag: "Verify" }
   | { readonly _tag: "Replay" }
   | { readonly _tag: "Backup"; readonly name: string }
+  | { readonly _tag: "Checkpoint" }
+  /** Back to one of the checkpoints that are there, or one that is gone or never was: refused. */
+  | { readonly _tag: "Rollback"; readonly nth: number; readonly reading: boolean }
+  /** The ledger is closed, damaged where it lies, diagnosed and repaired. */
+  | { readonly _tag: "Repair"; readonly damage: Damage }
   | { readonly _tag: "Reopen" }
   | { readonly _tag: "Fault"; readonly fault: FaultyDisk.Fault }
   | { readonly _tag: "Mend" }
   /** The machine dies at once. */
   | { readonly _tag: "Die"; readonly by: "kill" | "powerCut" }
+
+/** What is damaged, counted around: a byte of the journal, a whole segment, a checkpoint's byte. */
+export interface Damage {
+  readonly of: "byte" | "segment" | "checkpoint"
+  readonly at: number
+}
 
 /** How the ledger is kept. */
 export interface Config {
@@ -80,6 +93,33 @@ export class Dice {
 
 const fileOperations = ["open", "write", "sync", "truncate", "stat", "read", "rename"] as const
 
+/** Where an operation is struck: the calls that it is made of. */
+const places: ReadonlyArray<Pick<FaultyDisk.Fault, "on" | "path">> = [
+  { on: "rename", path: "plan.json" },
+  { on: "rename", path: "outcome.json" },
+  { on: "rename", path: "/segments/" },
+  { on: "rename", path: "/checkpoints/" },
+  { on: "sync", path: "/operations" },
+  { on: "sync", path: "/checkpoints" },
+  { on: "sync", path: "segments" },
+  { on: "sync", path: "jsonl" },
+  { on: "truncate", path: "jsonl" },
+  { on: "write", path: "/operations" },
+  { on: "open", path: "jsonl" },
+  { on: "statement", path: "DELETE" },
+  { on: "commit" }
+]
+
+const faultOfOperation = (dice: Dice): FaultyDisk.Fault => {
+  const where = { ...places[dice.below(places.length)], nth: dice.pick(1, 1, 2) }
+  if (dice.chance(0.7)) {
+    const crash = dice.pick<"kill" | "powerCut">("kill", "powerCut")
+    return { ...where, crash, during: dice.chance(0.6) }
+  }
+  const isSql = where.on === "statement" || where.on === "commit"
+  return { ...where, code: isSql ? "SQLITE_IOERR" : "EIO", persists: dice.chance(0.4) }
+}
+
 const faultFrom = (dice: Dice): FaultyDisk.Fault => {
   const nth = 1 + dice.below(dice.pick(2, 8, 30))
   const way = dice.below(10)
@@ -111,11 +151,14 @@ const faultFrom = (dice: Dice): FaultyDisk.Fault => {
 class Steps {
   readonly #dice: Dice
   readonly #troubled: boolean
+  /** Whether it is checkpointed, rolled back and repaired more than now and then. */
+  readonly #kept: boolean
   #names = 0
 
-  constructor(dice: Dice, troubled: boolean) {
+  constructor(dice: Dice, troubled: boolean, kept: boolean) {
     this.#dice = dice
     this.#troubled = troubled
+    this.#kept = kept
   }
 
   #name(): string {
@@ -137,7 +180,7 @@ class Steps {
         : { _tag: "Rows", names }
     }
     const nth = dice.below(100)
-    switch (dice.below(6)) {
+    switch (dice.below(this.#kept ? 8 : 6)) {
       case 0:
         return { _tag: "Again", nth, name: dice.chance(0.4) ? name : undefined }
       case 1:
@@ -148,6 +191,9 @@ class Steps {
         return { _tag: "Invalid", name }
       case 4:
         return { _tag: "Conflict", nth, name }
+      case 6:
+      case 7:
+        return { _tag: "Forgotten", nth }
       default:
         return { _tag: "Orphan", names: this.#group() }
     }
@@ -174,7 +220,36 @@ class Steps {
     return [{ _tag: "Fault", fault }, append, { _tag: "Read" }, { _tag: "Die", by: "powerCut" }]
   }
 
+  /** Back over some rows, and struck on the way. */
+  #turn(): ReadonlyArray<Step> {
+    const dice = this.#dice
+    const append = (): Step => ({ _tag: "Append", requests: [this.request()], reading: false })
+    const fault = { _tag: "Fault", fault: faultOfOperation(dice) } as const
+    return [
+      { _tag: "Checkpoint" },
+      append(),
+      ...(dice.chance(0.5) ? [append(), { _tag: "Checkpoint" } as const] : []),
+      append(),
+      ...(this.#troubled ? [fault] : []),
+      this.#rollback()
+    ]
+  }
+
+  #rollback(): Step {
+    return { _tag: "Rollback", nth: this.#dice.below(100), reading: this.#dice.chance(0.3) }
+  }
+
+  #repair(): ReadonlyArray<Step> {
+    const dice = this.#dice
+    const of = dice.pick("byte", "byte", "segment", "checkpoint")
+    const fault = { _tag: "Fault", fault: faultOfOperation(dice) } as const
+    const repair = { _tag: "Repair", damage: { of, at: dice.below(100_000) } } as const
+    return this.#troubled && dice.chance(0.7) ? [fault, repair] : [repair]
+  }
+
   steps(): ReadonlyArray<Step> {
+    if (this.#kept && this.#dice.chance(0.08)) return this.#turn()
+    if (this.#dice.chance(this.#kept ? 0.04 : 0.01)) return this.#repair()
     return this.#troubled && this.#dice.chance(0.06) ? this.#sequence() : [this.#step()]
   }
 
@@ -185,11 +260,11 @@ class Steps {
       return { _tag: "Fault", fault: faultFrom(dice) }
     }
     if (dice.chance(0.1)) return { _tag: "Die", by: dice.pick("kill", "powerCut") }
-    if (dice.chance(0.65)) {
+    if (dice.chance(this.#kept ? 0.5 : 0.65)) {
       const requests = Array.from({ length: dice.pick(1, 1, 2, 4, 7) }, () => this.request())
       return { _tag: "Append", requests, reading: dice.chance(0.3) }
     }
-    switch (dice.below(6)) {
+    switch (dice.below(this.#kept ? 14 : 8)) {
       case 0:
         return { _tag: "Interrupt", request: this.request(), turns: dice.below(12) }
       case 1:
@@ -200,8 +275,15 @@ class Steps {
         return { _tag: "Replay" }
       case 4:
         return { _tag: "Backup", name: this.#name() }
-      default:
+      case 5:
         return { _tag: "Reopen" }
+      case 6:
+      case 8:
+      case 9:
+      case 10:
+        return { _tag: "Checkpoint" }
+      default:
+        return this.#rollback()
     }
   }
 }
@@ -215,7 +297,7 @@ export const fromSeed = (seed: number): History => {
     segmentBytesMax: dice.pick(600, 1500, 4000, 1_000_000),
     groupRowsMax: dice.pick(2, 8, 512)
   }
-  const steps = new Steps(dice, dice.chance(0.7))
+  const steps = new Steps(dice, dice.chance(0.7), dice.chance(0.5))
   const length = 2 + dice.below(dice.pick(6, 14, 30))
   return { config, faults: [], steps: Array.from({ length }, () => steps.steps()).flat() }
 }

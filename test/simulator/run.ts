@@ -6,7 +6,7 @@
  * heard. At the end all faults are mended, and the ledger must open, hold exactly what it must, and
  * open a second time without a byte changed.
  */
-import { Cause, Effect, Exit, Fiber, Layer, Path, Stream } from "effect"
+import { Cause, Effect, Exit, Fiber, Layer, Path } from "effect"
 import { TestClock } from "effect/testing"
 import type { Draft } from "../../src/core/Draft.ts"
 import { idFrom } from "../../src/core/EventId.ts"
@@ -15,12 +15,13 @@ import * as Ledger from "../../src/store/Ledger.ts"
 import type { AppendError } from "../../src/store/Receipt.ts"
 import * as PolicyGate from "../../src/store/PolicyGate.ts"
 import { FaultyDisk, TestLedger } from "../../src/testing/index.ts"
-import type { History, Request, Step } from "./history.ts"
+import type { Damage, History, Request, Step } from "./history.ts"
 import { show } from "./history.ts"
 import { Contradiction, contradiction, Model } from "./Model.ts"
 import type { Seen } from "./Model.ts"
 import { Paper } from "./Paper.ts"
 import { shrink } from "./shrink.ts"
+import { rowsOf, Upkeep } from "./Upkeep.ts"
 
 type Service = Ledger.Ledger["Service"]
 type Named = Draft & { readonly id: string }
@@ -72,19 +73,27 @@ class Run {
   readonly #history: History
   readonly #model: Model
   readonly #paper: Paper
+  readonly #upkeep: Upkeep
   readonly #layer: Layer.Layer<Ledger.Ledger, Ledger.OpenError>
   #cursor = 0
   #deathsBefore = 0
   #backups: Array<{ readonly at: string; readonly rows: ReadonlyArray<Seen> }> = []
   /** Whether the ledger was closed as it should be since it was opened last. */
   #closedWell = false
+  /** Whether what was opened last is known to be what the model says. */
+  #compared = false
+  /** What is done to the ledger before it is opened again. */
+  #damage: Damage | undefined
+  readonly #marks: Array<number>
 
-  constructor(disk: FaultyDisk.FaultyDisk, history: History) {
+  constructor(disk: FaultyDisk.FaultyDisk, history: History, marks: Array<number>) {
     const { cortex, gated, groupRowsMax, segmentBytesMax } = history.config
+    this.#marks = marks
     this.#disk = disk
     this.#history = history
     this.#model = new Model(cortex)
     this.#paper = new Paper(disk.fileSystem, cortex)
+    this.#upkeep = new Upkeep(disk, history.config, this.#model, this.#paper)
     const settings = { groupRowsMax, segmentBytesMax, disk }
     const rules = gated ? [rule, gate] : [rule]
     this.#layer = TestLedger.layer(
@@ -105,6 +114,7 @@ class Run {
       for (let tries = 0; this.#cursor < steps.length; tries++) {
         if (tries > 2 * steps.length + 20) yield* this.#disk.mend
         yield* this.#life((ledger) => this.#steps(ledger))
+        yield* this.#repair
       }
       yield* this.#disk.mend
       yield* this.#life(() => Effect.void)
@@ -117,6 +127,19 @@ class Run {
     })
   }
 
+  /** Damage and repair a ledger that was closed well, all its rows known and durable. */
+  get #repair(): Effect.Effect<void> {
+    return Effect.gen({ self: this }, function* () {
+      const damage = this.#damage
+      this.#damage = undefined
+      if (damage === undefined) return
+      yield* this.#life(() => Effect.void)
+      if (!this.#closedWell || !this.#compared) return
+      yield* this.#upkeep.repair(damage)
+      this.#closedWell = false
+    })
+  }
+
   /** Open, compare, run, close. Whatever dies or fails on the way must have a reason. */
   #life(body: (ledger: Service) => Effect.Effect<void>): Effect.Effect<void> {
     return Effect.gen({ self: this }, function* () {
@@ -124,9 +147,17 @@ class Run {
       const struck = yield* this.#disk.struck
       const mustBeClean = this.#closedWell
       this.#closedWell = false
+      this.#compared = false
+      yield* this.#upkeep.begin
       yield* this.#paper.note((yield* this.#disk.deaths).filter((by) => by === "powerCut").length)
       const use = Ledger.Ledger.use((ledger) =>
-        Effect.andThen(this.#compare(ledger, struck, mustBeClean), body(ledger))
+        Effect.andThen(
+          this.#compare(ledger, struck, mustBeClean),
+          // What an operation has done must be known before anything rests on it.
+          Effect.suspend(() =>
+            this.#upkeep.records.pending === undefined ? body(ledger) : Effect.void
+          )
+        )
       )
       const exit = yield* Effect.exit(Effect.provide(use, this.#layer))
       const died = yield* this.#died
@@ -145,38 +176,38 @@ class Run {
   #compare(ledger: Service, struck: number, mustBeClean: boolean): Effect.Effect<void> {
     return Effect.gen({ self: this }, function* () {
       const check = Effect.gen({ self: this }, function* () {
-        const rows = yield* this.#rows(ledger)
+        const rows = yield* rowsOf(ledger)
         const report = yield* ledger.verify()
         const parity = yield* ledger.parity
-        return { rows, report, parity }
+        const operations = yield* ledger.operations
+        const checkpoints = yield* ledger.checkpoints
+        return { rows, report, parity, operations, checkpoints }
       })
       const exit = yield* Effect.exit(check)
       if (yield* this.#died) return
       if (Exit.isFailure(exit)) {
-        this.#paper.forget()
+        const { pending } = this.#upkeep.records
+        if (pending === undefined) this.#paper.forget()
         if ((yield* this.#disk.struck) !== struck && !Cause.hasDies(exit.cause)) return
+        if (pending?.kind === "repair" && ledger.opened._tag === "ReadOnly") return
         return contradiction(`not readable: ${Cause.pretty(exit.cause)}`)
       }
-      const { parity, report, rows } = exit.value
+      const { checkpoints, operations, parity, report, rows } = exit.value
       const isReadOnly = ledger.opened._tag === "ReadOnly"
       // Opened for reading only, the mirror may lag behind what is in the journal.
       if (isReadOnly) return
+      const { records } = this.#upkeep
+      records.opened(operations, () => !mustBeClean)
       this.#model.opened(rows)
+      records.openedWith(checkpoints)
       if (report._tag !== "Intact") contradiction(`not intact: ${JSON.stringify(report)}`)
       if (!parity.isConsistent) contradiction(`not consistent: ${JSON.stringify(parity)}`)
       const isClean = ledger.opened._tag === "Clean"
       if (mustBeClean && !isClean) contradiction(`not clean: ${JSON.stringify(ledger.opened)}`)
       yield* this.#paper.checkCut(ledger.opened)
+      yield* this.#upkeep.look(ledger)
+      this.#compared = true
     })
-  }
-
-  #rows(ledger: Service) {
-    return ledger.events().pipe(
-      Stream.runCollect,
-      Effect.map((events) =>
-        [...events].map(({ id, position: { leafHash, seq } }): Seen => ({ seq, id, leafHash }))
-      )
-    )
   }
 
   #steps(ledger: Service): Effect.Effect<void> {
@@ -185,7 +216,9 @@ class Run {
         const step = this.#history.steps[this.#cursor]
         if (step === undefined) return
         this.#cursor++
-        if (step._tag === "Reopen") return
+        this.#marks.push((yield* this.#disk.operations).length)
+        if (step._tag === "Repair") this.#damage = step.damage
+        if (step._tag === "Reopen" || step._tag === "Repair") return
         yield* this.#step(ledger, step)
       }
     })
@@ -202,15 +235,20 @@ class Run {
       case "Verify":
         return this.#untroubled(ledger.verify(), (report) => {
           // What could not be cut, as nothing can be written, is still there to be seen.
-          if (ledger.opened._tag === "ReadOnly") return
+          if (ledger.opened._tag === "ReadOnly" || this.#upkeep.isFatal) return
           if (report._tag === "Damaged") contradiction(`verify: ${JSON.stringify(report)}`)
         })
       case "Replay":
         return this.#untroubled(ledger.replay, ({ parity }) => {
+          if (this.#upkeep.isFatal) return
           if (!parity.isConsistent) contradiction(`replay: ${JSON.stringify(parity)}`)
         })
       case "Backup":
         return this.#backup(ledger, step.name)
+      case "Checkpoint":
+        return this.#upkeep.checkpoint(ledger)
+      case "Rollback":
+        return this.#upkeep.rollback(ledger, step.nth, step.reading)
       case "Fault":
         return this.#disk.fail(step.fault)
       case "Mend":
@@ -218,6 +256,7 @@ class Run {
       case "Die":
         return step.by === "kill" ? this.#disk.kill : this.#disk.powerCut
       case "Reopen":
+      case "Repair":
         return Effect.void
     }
   }
@@ -230,7 +269,7 @@ class Run {
       if (yield* this.#died) return
       if (Exit.isSuccess(exit)) return use(exit.value)
       if ((yield* this.#disk.struck) !== struck && !Cause.hasDies(exit.cause)) return
-      if (this.#isFinal(exit.cause)) return
+      if (this.#isFinal(exit.cause) || this.#upkeep.isFatal) return
       contradiction(`failed: ${Cause.pretty(exit.cause)}`)
     })
   }
@@ -242,8 +281,8 @@ class Run {
 
   #read(ledger: Service): Effect.Effect<void> {
     return Effect.suspend(() => {
-      const { visible } = this.#model
-      return this.#untroubled(this.#rows(ledger), (rows) => {
+      const visible = this.#upkeep.records.visible()
+      return this.#untroubled(rowsOf(ledger), (rows) => {
         if (ledger.opened._tag !== "ReadOnly") this.#model.read(rows, visible)
       })
     })
@@ -252,7 +291,7 @@ class Run {
   #backup(ledger: Service, name: string): Effect.Effect<void> {
     const at = `/backups/${name}${this.#history.config.cortex ? ".jsonl" : ""}`
     return Effect.suspend(() => {
-      const rows = this.#model.known.slice(0, this.#model.visible)
+      const rows = this.#model.known.slice(0, this.#upkeep.records.visible())
       return this.#untroubled(ledger.backup(at), (report) => {
         if (ledger.opened._tag === "ReadOnly") return
         if (report.rows < rows.length)
@@ -293,6 +332,15 @@ class Run {
         if (id === undefined || draft === undefined) return undefined
         const others = request.name === undefined ? [] : [draftOf(request.name)]
         return { drafts: [{ ...draft, id }, ...others], refusal: undefined }
+      }
+      case "Forgotten": {
+        const { forgotten } = this.#model
+        const [id, draft] = forgotten[request.nth % Math.max(1, forgotten.length)] ?? []
+        // Its parent may be gone, or come back at the same moment.
+        if (id === undefined || draft === undefined || typeof draft.parentId === "string") {
+          return undefined
+        }
+        return { drafts: [{ ...draft, id }], refusal: undefined }
       }
       case "Rule":
         return { drafts: [draftOf(request.name, { payload: "rule" })], refusal: "PolicyRefused" }
@@ -342,7 +390,9 @@ class Run {
       const exit = yield* Effect.exit(ledger.appendAll(ask.drafts))
       if (yield* this.#died) return
       if (Exit.isSuccess(exit)) {
-        if (ask.refusal !== undefined) contradiction(`not refused: ${JSON.stringify(request)}`)
+        const mustFail = ask.refusal !== undefined || this.#upkeep.isFatal
+        if (mustFail) contradiction(`not refused: ${JSON.stringify(request)}`)
+        this.#upkeep.isWriting = false
         for (const { id, leafHash, seq } of exit.value) this.#model.know({ id, seq, leafHash })
         return this.#model.answer(ids, "there")
       }
@@ -383,6 +433,7 @@ class Run {
       const fiber = yield* Effect.forkChild(ledger.appendAll(ask.drafts))
       for (let turn = 0; turn < turns; turn++) yield* Effect.yieldNow
       yield* Fiber.interrupt(fiber)
+      this.#upkeep.isWriting = true
       // Withdrawn or written: nobody heard which.
       this.#model.answer(ids, "unknown")
     })
@@ -392,9 +443,11 @@ class Run {
 /** What went wrong with a history on this disk; undefined where nothing did. */
 export const runOn = (
   disk: FaultyDisk.FaultyDisk,
-  history: History
+  history: History,
+  /** Takes how many operations of the disk were before each step. */
+  marks: Array<number> = []
 ): Effect.Effect<string | undefined> =>
-  Effect.suspend(() => new Run(disk, history).all).pipe(
+  Effect.suspend(() => new Run(disk, history, marks).all).pipe(
     Effect.provide(TestClock.layer()),
     Effect.exit,
     Effect.map((exit) => {
