@@ -17,6 +17,7 @@ import { Ending, of as endingOf, plain } from "./Ending.ts"
 import * as Manifest from "./manifest.ts"
 import * as Operations from "./operations.ts"
 import { layer as layerOutput, Output } from "./Output.ts"
+import * as Lock from "./lock.ts"
 import * as Parity from "./parity.ts"
 import * as Read from "./read.ts"
 import * as Repair from "./repair.ts"
@@ -46,7 +47,8 @@ const sealog = Command.make("sealog").pipe(
     Repair.rebuild,
     Repair.command,
     Manifest.command,
-    Doctor.command
+    Doctor.command,
+    Lock.command
   ])
 )
 

@@ -105,6 +105,15 @@ export const fromMillis = (millis: number): Timestamp => {
   return format(year, month, day, minutes, seconds % 60, fraction)
 }
 
+/** Milliseconds after 1970-01-01T00:00:00Z, further digits cut; second 60 is the next minute's. */
+export const toMillis = (time: Timestamp): number => {
+  const end = yearEnd(time)
+  const at = (offset: number) => twoDigits(time, end + offset)
+  const days = daysFromCivil(Number(time.slice(0, end)), at(1), at(4))
+  const seconds = (at(7) * 60 + at(10)) * 60 + at(13)
+  return days * MILLIS_PER_DAY + seconds * 1_000 + Number(time.slice(end + 16, end + 19))
+}
+
 /** Orders by instant: -1, 0 or 1. A leap second lies between its minute and the next. */
 export const compare = (a: Timestamp, b: Timestamp): -1 | 0 | 1 => {
   const aEnd = yearEnd(a)

@@ -34,6 +34,7 @@ import * as JournalWriter from "./JournalWriter.ts"
 import type { Location } from "./Layout.ts"
 import * as Layout from "./Layout.ts"
 import * as Maintenance from "./Maintenance.ts"
+import type { Process } from "./Marker.ts"
 import type { Source } from "./manifestChecks.ts"
 import * as Manifests from "./Manifests.ts"
 import * as Mirror from "./Mirror.ts"
@@ -120,6 +121,8 @@ export interface Settings extends Upkeep.Settings {
   readonly lineBytesMax?: number | undefined
   /** The most rows that are taken into one group. Default 512. */
   readonly groupRowsMax?: number | undefined
+  /** What the marker of a rollback or repair calls this deployment. Default `local`. */
+  readonly deployment?: string | undefined
   /** Cortex mode: whether rows carry `prev_line_hash`. Default false. */
   readonly lineHashes?: boolean | undefined
   /** Cortex mode: whether rows carry `crc32c`. Default false. */
@@ -282,12 +285,14 @@ const open = Effect.fnUntraced(function* (settings: Settings) {
   const segmentBytesMax = settings.segmentBytesMax ?? segmentBytesMaxDefault
   const journal = yield* Journal.makeReader(home.layout, { lineBytesMax })
   yield* Mirror.migrate
-  const { head, last, tree, actions } = yield* Opening.recover(
+  const { head, last, tree, ...recovered } = yield* Opening.recover(
     journal,
     sql,
     hashes,
     home.identity === undefined
   )
+  // Whatever it announced has an outcome now, or was never begun.
+  yield* home.marker.clear
   const ledgerId = yield* settleHome(settings)
   const journalWriter = yield* JournalWriter.makeWriter(journal, { lineBytesMax, segmentBytesMax })
   yield* journalWriter.resume(last, head)
@@ -317,7 +322,15 @@ const open = Effect.fnUntraced(function* (settings: Settings) {
       encode: { format, lineHashes: settings.lineHashes, crc: settings.crc }
     }
   })
-  const maintenance = yield* Maintenance.make({ journal, journalWriter, writer, sql, hashes })
+  const { marker } = home
+  const maintenance = yield* Maintenance.make({
+    journal,
+    journalWriter,
+    writer,
+    sql,
+    hashes,
+    marker
+  })
   const keeping = { ...source, between: writer.between, mayWrite: writer.isSettled }
   const kept = yield* Upkeep.make({ keeping, writer, maintenance, settings })
   upkeep = kept
@@ -325,6 +338,11 @@ const open = Effect.fnUntraced(function* (settings: Settings) {
   yield* Effect.addFinalizer(() => kept.atClose)
   yield* Effect.forkScoped(writer.run)
   yield* Effect.addFinalizer(() => writer.close)
+  const path = home.markerSetAside
+  const actions: ReadonlyArray<Opening.Action> =
+    path === undefined
+      ? recovered.actions
+      : [{ _tag: "MarkerSetAside", path }, ...recovered.actions]
   const opened: OpenReport =
     actions.length === 0 ? { _tag: "Clean", head } : { _tag: "Recovered", head, actions }
   const appendAll = Effect.fn("Ledger.appendAll")(writer.submit)
@@ -392,7 +410,7 @@ export const make = Effect.fnUntraced(function* (settings: Settings) {
   const { identity, mode } = yield* Home
   if (mode._tag === "ReadOnly") return yield* openReadOnly(settings, mode.reason)
   return yield* open(settings).pipe(
-    Effect.catchTag(["JournalError", "MirrorError"], (error) => {
+    Effect.catchTag(["JournalError", "MirrorError", "LockError"], (error) => {
       const reason = identity === undefined ? undefined : unwritableBecause(error)
       return reason === undefined ? Effect.fail(error) : openReadOnly(settings, reason)
     })
@@ -461,7 +479,7 @@ export const layer = <Rs extends ReadonlyArray<unknown> = readonly []>(
 ): Layer.Layer<
   Ledger | Reader,
   OpenError,
-  Files | Guard | SecureRandom.SecureRandom | SqlClient.SqlClient | ReadSql | Rs[number]
+  Files | Guard | Process | SecureRandom.SecureRandom | SqlClient.SqlClient | ReadSql | Rs[number]
 > =>
   layerHome(options).pipe(
     Layer.provide(HomeModule.layer(options)),

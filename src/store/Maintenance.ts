@@ -14,12 +14,16 @@ import type * as Hashes from "../core/Hashes.ts"
 import type * as Merkle from "../core/Merkle.ts"
 import * as Op from "../core/Operation.ts"
 import * as Timestamp from "../core/Timestamp.ts"
+import { LockMarker } from "../core/LockMarker.ts"
 import * as Checkpoints from "./Checkpoints.ts"
 import * as durable from "./durable.ts"
 import type { JournalError, MirrorError, RowDamaged } from "./errors.ts"
 import { mirrorError } from "./errors.ts"
+import type { LockError } from "./Guard.ts"
 import type { JournalFinal, JournalReader } from "./Journal.ts"
 import type { JournalWriter } from "./JournalWriter.ts"
+import type { LedgerMarker } from "./LedgerMarker.ts"
+import type { MarkerStale } from "./Marker.ts"
 import * as Mirror from "./Mirror.ts"
 import * as Operations from "./Operations.ts"
 import type { LedgerClosed } from "./Receipt.ts"
@@ -74,7 +78,12 @@ export type CheckpointError =
   | MirrorError
 
 /** Why an operation does not end well, or does not begin. */
-export type OperationError = CheckpointError | OperationFailed | RowDamaged
+export type OperationError =
+  | CheckpointError
+  | OperationFailed
+  | RowDamaged
+  | MarkerStale
+  | LockError
 
 /** Why the mirror is not made anew; it is then what it was. */
 export type RebuildError = CheckpointError | Rebuild.RebuildError
@@ -85,6 +94,7 @@ interface Dependencies {
   readonly writer: Effect.Success<ReturnType<typeof Writer.make>>
   readonly sql: SqlClient.SqlClient
   readonly hashes: Hashes.Hashes
+  readonly marker: LedgerMarker
 }
 
 type Needs = FileSystem.FileSystem | Path.Path | SecureRandom.SecureRandom
@@ -101,9 +111,18 @@ export const checkSaid = Effect.fnUntraced(function* (said: {
   }
 })
 
+const isOneLine = Schema.is(LockMarker.fields.operator)
+
+/** Refuses an operator whom no marker can name. */
+export const checkOperator = Effect.fnUntraced(function* (operator: string) {
+  if (isOneLine(operator)) return
+  const sides = { expected: "one line of text", actual: "more than one" }
+  return yield* new RequestInvalid({ member: "operator", ...sides })
+})
+
 /** The checkpoints and operations of an open ledger. */
 export const make = Effect.fnUntraced(function* (deps: Dependencies) {
-  const { hashes, journal, journalWriter, sql, writer } = deps
+  const { hashes, journal, journalWriter, marker, sql, writer } = deps
   const { layout } = journal
   const context = yield* Effect.context<Needs>()
   const ground: Rollback.Ground = { journal, sql, hashes }
@@ -249,8 +268,13 @@ export const make = Effect.fnUntraced(function* (deps: Dependencies) {
     if (Exit.isSuccess(placed)) return
     const there = yield* Effect.exit(durable.kindAt(`${folder}/plan.json`))
     const isGone = Exit.isSuccess(there) && there.value === undefined
-    return yield* isGone ? placed : fatal(folder, plan, placed.cause)
+    if (!isGone) return yield* fatal(folder, plan, placed.cause)
+    yield* clearMarker
+    return yield* placed
   })
+
+  /** One that stays names an operation that is done with: the next one, or the next open, clears. */
+  const clearMarker = Effect.ignore(marker.clear)
 
   const rollbackNow = Effect.fnUntraced(function* (
     asked: Checkpoint.Checkpoint | number,
@@ -268,6 +292,7 @@ export const make = Effect.fnUntraced(function* (deps: Dependencies) {
     const tree = yield* writer.currentTree
     const { folder, id } = yield* Operations.begin(layout)
     const plan = yield* Rollback.plan(ground, id, target, head, tree, request)
+    yield* marker.place(id, `rollback to checkpoint ${target.number}`, request.operator)
     yield* placePlan(folder, plan)
     const work = Effect.gen(function* () {
       yield* Operations.carryOut(layout, folder, plan, sql)
@@ -279,6 +304,7 @@ export const make = Effect.fnUntraced(function* (deps: Dependencies) {
       return yield* Operations.end(folder, plan, { outcome: "ok", head: target.position, verified })
     })
     const outcome = yield* Effect.catchCause(work, (cause) => fatal(folder, plan, cause))
+    yield* clearMarker
     return Operations.toldOf(yield* Path.Path, folder, plan, outcome)
   })
 
@@ -314,6 +340,7 @@ export const make = Effect.fnUntraced(function* (deps: Dependencies) {
     ): Effect.fn.Return<Op.Operation, OperationError, Needs> {
       const { correlationId, operator, reason } = request
       yield* checkSaid({ operator, reason, correlationId })
+      yield* checkOperator(operator)
       return yield* writer.exclusively(rollbackNow(to, request))
     },
     (effect) => Effect.provideContext(effect, context)

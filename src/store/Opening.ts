@@ -46,6 +46,8 @@ export type Action =
   | { readonly _tag: "TailCut"; readonly bytes: number; readonly path: string }
   | { readonly _tag: "MirrorRemade"; readonly rows: number }
   | { readonly _tag: "OperationFinished"; readonly id: string }
+  /** A marker that a crash cut short, before anything was begun, was renamed to this path. */
+  | { readonly _tag: "MarkerSetAside"; readonly path: string }
   /** The mirror was one of before a rollback, and was taken back to where that went. */
   | { readonly _tag: "MirrorTakenBack"; readonly rows: number; readonly operationId: string }
 

@@ -10,6 +10,7 @@ import { SecureRandom } from "effect/crypto"
 import type { Guard } from "../store/Guard.ts"
 import type { Location } from "../store/Layout.ts"
 import type * as Ledger from "../store/Ledger.ts"
+import type { Process } from "../store/Marker.ts"
 import type { Reader } from "../store/Reader.ts"
 import * as SealogNode from "../platform/SealogNode.ts"
 import type { FaultyDisk } from "./FaultyDisk.ts"
@@ -18,7 +19,7 @@ import { seededRandom } from "./seededRandom.ts"
 /** What `SealogNode.layerPlatform` gives, with ids from a seed. */
 export const layerPlatform = (
   seed = 1
-): Layer.Layer<FileSystem.FileSystem | Path.Path | Guard | SecureRandom.SecureRandom> =>
+): Layer.Layer<FileSystem.FileSystem | Path.Path | Guard | Process | SecureRandom.SecureRandom> =>
   Layer.merge(
     SealogNode.layerPlatform,
     Layer.effect(

@@ -129,6 +129,20 @@ describe("Timestamp", () => {
     assert.strictEqual(Timestamp.fromMillis(ms), read(new Date(ms).toISOString()))
   })
 
+  it.prop(
+    "toMillis takes fromMillis back, and cuts what is finer",
+    [times, millis],
+    ([one, ms]) => {
+      assert.strictEqual(Timestamp.toMillis(Timestamp.fromMillis(ms)), ms)
+      if (!one.includes(":60")) assert.strictEqual(Timestamp.toMillis(one), millisOf(one))
+    }
+  )
+
+  it("toMillis takes a leap second for the first of the next minute", () => {
+    const [leap, next] = [read("2016-12-31T23:59:60.5Z"), read("2017-01-01T00:00:00.5Z")]
+    assert.strictEqual(Timestamp.toMillis(leap), Timestamp.toMillis(next))
+  })
+
   it("parse takes as white space what Unicode does, U+0085 too and U+FEFF not", () => {
     for (const code of [...Array(0x3100).keys(), 0xfeff]) {
       const character = String.fromCharCode(code)

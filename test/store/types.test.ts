@@ -17,6 +17,7 @@ import type { BackupReport } from "../../src/store/Backup.ts"
 import type { Guard } from "../../src/store/Guard.ts"
 import type { ImportReport, Line, LineRefused } from "../../src/store/Import.ts"
 import { fields } from "../../src/store/Import.ts"
+import type { Process } from "../../src/store/Marker.ts"
 import type { Ledger, OpenError } from "../../src/store/Ledger.ts"
 import type { verify } from "../../src/store/Ledger.ts"
 import type * as Mirror from "../../src/store/Mirror.ts"
@@ -117,6 +118,7 @@ describe("the error union", () => {
       | "NotALedger"
       | "FormatUnknown"
       | "StoreBusy"
+      | "MarkerStale"
       | "LockError"
       | "JournalError"
       | "MirrorError"
@@ -251,7 +253,7 @@ describe("a layer", () => {
       Layer.Layer<
         Ledger | Reader,
         OpenError,
-        FileSystem.FileSystem | Path.Path | Guard | SecureRandom.SecureRandom | Limits
+        FileSystem.FileSystem | Path.Path | Guard | Process | SecureRandom.SecureRandom | Limits
       >
     >()
   })
