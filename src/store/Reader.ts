@@ -10,6 +10,7 @@
 import { Context, Data, Effect, Option, Result, Schema, Stream } from "effect"
 import type { FileSystem, Path } from "effect"
 import type { SqlClient } from "effect/sql"
+import type { PublicKeyInvalid } from "../core/Attestation.ts"
 import type { Head } from "../core/Chain.ts"
 import type { Position, Event } from "../core/Event.ts"
 import type * as Hashes from "../core/Hashes.ts"
@@ -94,7 +95,11 @@ export class Reader extends Context.Service<
       readonly failuresMax?: number | undefined
       /** One that was kept elsewhere: the ledger must still have what it states. */
       readonly checkpoint?: Checkpoint | undefined
-    }) => Effect.Effect<VerifyReport, JournalError | MirrorError>
+      /** The key that signed the first signed row, in hex; default what the ledger itself states. */
+      readonly publicKey?: string | undefined
+      /** With `publicKey`: the first row that must be signed. Default 1. */
+      readonly signedFrom?: number | undefined
+    }) => Effect.Effect<VerifyReport, JournalError | MirrorError | PublicKeyInvalid>
     /** Compare both legs, in both directions, in constant memory. */
     readonly parity: Effect.Effect<ParityReport, ChainBroken | IdConflict | ReadError>
     /** Copy segments and identity up to the head into a new directory; durable when it returns. */

@@ -9,10 +9,12 @@ import { Effect } from "effect"
 import type { Head } from "../core/Chain.ts"
 import { ChainBroken } from "../core/Chain.ts"
 import type * as Merkle from "../core/Merkle.ts"
+import type * as Signing from "../core/Signing.ts"
 import type { MirrorError } from "./errors.ts"
 import { mirrorError } from "./errors.ts"
 import type * as Mirror from "./Mirror.ts"
 import * as MirrorCut from "./MirrorCut.ts"
+import * as MirrorSigning from "./MirrorSigning.ts"
 import * as MirrorTree from "./MirrorTree.ts"
 import * as Replay from "./Replay.ts"
 import type { Ground } from "./Rollback.ts"
@@ -20,10 +22,11 @@ import type { Ground } from "./Rollback.ts"
 /** Why nothing was made anew. */
 export type RebuildError = Replay.WalkError | Mirror.RowDiffers | Mirror.IdConflict | MirrorError
 
-/** Make the mirror anew up to `head`; the tree over its rows. */
+/** Make the mirror anew up to `head`, behind which the signatures stand so; the tree over its rows. */
 export const rebuild = Effect.fnUntraced(function* (
   { hashes, journal, sql }: Ground,
-  head: Head
+  head: Head,
+  state: Signing.State
 ): Effect.fn.Return<Merkle.Tree | undefined, RebuildError> {
   const change = Effect.gen(function* () {
     for (const table of ["events", "sealog_keys", "sealog_index", "sealog_state"]) {
@@ -33,6 +36,7 @@ export const rebuild = Effect.fnUntraced(function* (
       Effect.asVoid(Replay.replayBatch(sql, journal, hashes, rows))
     )
     if (end.seq === head.seq && end.leafHash === head.leafHash) {
+      yield* MirrorSigning.store(sql, head.seq, state)
       return yield* MirrorTree.stored(sql)
     }
     return yield* new ChainBroken({

@@ -39,6 +39,8 @@ type Append =
   | "JournalError"
   | "MirrorError"
   | "RowDamaged"
+  | "AttestorMissing"
+  | "SignError"
   | "JournalFinal"
   | "LedgerClosed"
   | "OutcomeUnknown"
@@ -64,10 +66,10 @@ describe("the error union", () => {
 
   it("of verify has no damage in it, as damage is its answer", () => {
     expectTypeOf<ErrorOf<ReturnType<Open["verify"]>>>().toEqualTypeOf<
-      "JournalError" | "MirrorError"
+      "JournalError" | "MirrorError" | "PublicKeyInvalid"
     >()
     expectTypeOf<ErrorOf<ReturnType<typeof verify>>>().toEqualTypeOf<
-      "JournalError" | "MirrorError" | "FormatUnknown" | "NotALedger"
+      "JournalError" | "MirrorError" | "FormatUnknown" | "NotALedger" | "PublicKeyInvalid"
     >()
   })
 
@@ -90,6 +92,7 @@ describe("the error union", () => {
       | "FormatUnknown"
       | "StoreBusy"
       | "LockError"
+      | "AttestorRefused"
       | "JournalError"
       | "MirrorError"
     >()
