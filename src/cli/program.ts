@@ -12,6 +12,7 @@ import * as Backup from "./backup.ts"
 import * as Doctor from "./doctor.ts"
 import { Ending, of as endingOf, plain } from "./Ending.ts"
 import { layer as layerOutput, Output } from "./Output.ts"
+import * as Keygen from "./keygen.ts"
 import * as Parity from "./parity.ts"
 import * as Read from "./read.ts"
 import * as Replay from "./replay.ts"
@@ -30,6 +31,7 @@ const sealog = Command.make("sealog").pipe(
     Read.tail,
     Read.show,
     Backup.command,
+    Keygen.command,
     Doctor.command
   ])
 )
