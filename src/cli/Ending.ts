@@ -40,6 +40,7 @@ const findings: ReadonlySet<string> = new Set([
   "RolledBack",
   "RowDamaged",
   "RowDiffers",
+  "TakeoverRefused",
   "UnknownParent"
 ])
 

@@ -26,6 +26,8 @@ const said = (action: Action): string => {
       )
     case "OperationFinished":
       return `the unfinished operation ${action.id} was finished`
+    case "MarkerSetAside":
+      return `a marker that a crash cut short was moved to ${action.path}`
   }
 }
 

@@ -17,6 +17,8 @@ import { Ending, of as endingOf, plain } from "./Ending.ts"
 import * as Manifest from "./manifest.ts"
 import * as Operations from "./operations.ts"
 import { layer as layerOutput, Output } from "./Output.ts"
+import * as Keygen from "./keygen.ts"
+import * as Lock from "./lock.ts"
 import * as Parity from "./parity.ts"
 import * as Read from "./read.ts"
 import * as Repair from "./repair.ts"
@@ -46,6 +48,8 @@ const sealog = Command.make("sealog").pipe(
     Repair.rebuild,
     Repair.command,
     Manifest.command,
+    Keygen.command,
+    Lock.command,
     Doctor.command
   ])
 )

@@ -22,8 +22,11 @@ import { diagnose } from "./Diagnosis.ts"
 import * as durable from "./durable.ts"
 import type { JournalError, MirrorError } from "./errors.ts"
 import type { JournalReader } from "./Journal.ts"
+import type { LockError } from "./Guard.ts"
+import type { LedgerMarker } from "./LedgerMarker.ts"
 import type { RequestInvalid } from "./Maintenance.ts"
-import { checkSaid, OperationFailed } from "./Maintenance.ts"
+import { checkOperator, checkSaid, OperationFailed } from "./Maintenance.ts"
+import type { MarkerStale } from "./Marker.ts"
 import * as Operations from "./Operations.ts"
 import * as Rollback from "./Rollback.ts"
 
@@ -46,6 +49,8 @@ export type RepairError =
   | OperationFailed
   | Operations.OperationUnfinished
   | RequestInvalid
+  | MarkerStale
+  | LockError
   | JournalError
   | MirrorError
 
@@ -55,6 +60,7 @@ type Needs = FileSystem.FileSystem | Path.Path | SecureRandom.SecureRandom
 export interface Ground extends Diagnosis.Ground {
   /** The writing client of its mirror; undefined where that cannot be read. */
   readonly writing: SqlClient.SqlClient | undefined
+  readonly marker: LedgerMarker
 }
 
 /** What stands at a place where something foreign does, to be moved as it is. */
@@ -172,7 +178,8 @@ export const repair = Effect.fn("Ledger.repair")(function* (
 ): Effect.fn.Return<Operation, RepairError, Needs> {
   const { correlationId, operator, reason } = request
   yield* checkSaid({ operator, reason, correlationId })
-  const { journal, writing } = ground
+  yield* checkOperator(operator)
+  const { journal, marker, writing } = ground
   const { layout } = journal
   const now = yield* diagnose(ground)
   if (!isSame(now, shown)) {
@@ -191,9 +198,12 @@ export const repair = Effect.fn("Ledger.repair")(function* (
   for (const id of now.closes) yield* close(ground, id, request)
   const { folder, id } = yield* Operations.begin(layout)
   const plan = yield* planOf(ground, id, now, request)
+  yield* marker.place(id, "repair", operator)
   yield* Operations.place(folder, plan)
   yield* Operations.carryOut(layout, folder, plan, writing)
   const verified = ["journal", ...(now.isMirrorUnreadable ? [] : ["mirror"]), "kept"]
   const outcome = yield* Operations.end(folder, plan, { outcome: "ok", head: now.to, verified })
+  // It is done; a marker that stays names it, and the next open clears it.
+  yield* Effect.ignore(marker.clear)
   return Operations.toldOf(yield* Path.Path, folder, plan, outcome)
 })

@@ -27,7 +27,8 @@ describe("sealog", () => {
         "rollback",
         "operations",
         "manifest",
-        "doctor"
+        "doctor",
+        "lock"
       ]) {
         assert.match(help.stdout, new RegExp(`\\n  ${command} `))
       }
