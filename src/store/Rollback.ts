@@ -24,6 +24,7 @@ import * as Segment from "../core/Segment.ts"
 import * as Timestamp from "../core/Timestamp.ts"
 import { digest } from "./carryOut.ts"
 import * as Checkpoints from "./Checkpoints.ts"
+import * as durable from "./durable.ts"
 import { mirrorError } from "./errors.ts"
 import type { JournalFile, JournalReader } from "./Journal.ts"
 import * as Mirror from "./Mirror.ts"
@@ -132,15 +133,23 @@ export const behind = Effect.fnUntraced(function* (
   return { cut, move }
 })
 
-/** Checkpoints with a larger number, last first. */
+/** Checkpoints with a larger number, last first; what is no file is moved as it is, unread. */
 const laterCheckpoints = Effect.fnUntraced(function* (
   { journal: { layout } }: Ground,
   number: number
 ) {
   const { numbers } = yield* Checkpoints.numbersIn(layout.checkpoints)
   const later = numbers.filter((other) => other > number).toReversed()
-  return yield* Effect.forEach(later, (other) =>
-    moveOf("checkpoint", `${layout.checkpoints}/${Checkpoint.name(other)}`, Number.MAX_SAFE_INTEGER)
+  return yield* Effect.forEach(
+    later,
+    Effect.fnUntraced(function* (other) {
+      const name = Checkpoint.name(other)
+      const path = `${layout.checkpoints}/${name}`
+      // Opening a pipe to read waits for whoever writes it.
+      return (yield* durable.kindAt(path)) === "File"
+        ? yield* moveOf("checkpoint", path, Number.MAX_SAFE_INTEGER)
+        : ({ kind: "checkpoint", name, bytes: 0, sha256: null, rows: null } satisfies Move)
+    })
   )
 })
 
