@@ -13,13 +13,15 @@
  */
 import { Clock, Effect, Path, Result } from "effect"
 import type { SqlClient } from "effect/sql"
+import * as Chain from "../core/Chain.ts"
 import * as Checkpoint from "../core/Checkpoint.ts"
 import type { Position } from "../core/Event.ts"
 import type * as Hashes from "../core/Hashes.ts"
 import * as Merkle from "../core/Merkle.ts"
-import type { Move, Plan, Request } from "../core/Operation.ts"
+import type { Cut, Move, Plan, Request } from "../core/Operation.ts"
 import * as Op from "../core/Operation.ts"
 import * as Row from "../core/Row.ts"
+import type { Line } from "../core/Segment.ts"
 import * as Segment from "../core/Segment.ts"
 import * as Timestamp from "../core/Timestamp.ts"
 import { digest } from "./carryOut.ts"
@@ -117,6 +119,22 @@ const moveOf = Effect.fnUntraced(function* (kind: Move["kind"], path: string, by
   return { kind, name: paths.basename(path), bytes, sha256, rows } satisfies Move
 })
 
+/** How many lines of the one file of Cortex mode are rows from an offset on: blank ones are none. */
+const rowsBehind = Effect.fnUntraced(function* (
+  journal: JournalReader,
+  file: JournalFile,
+  offset: number
+) {
+  let rows = 0
+  const count = (line: Line) => {
+    if (line.tooLong || !Chain.isBlank(line.bytes)) rows++
+  }
+  yield* journal.eachLine(file, { offset, number: 1 }, file.bytes, (lines) =>
+    Effect.sync(() => lines.forEach(count))
+  )
+  return rows
+})
+
 /** What lies behind a place of the journal: the tail of its file, and the files after it. */
 export const behind = Effect.fnUntraced(function* (
   { journal }: Pick<Ground, "journal">,
@@ -124,10 +142,14 @@ export const behind = Effect.fnUntraced(function* (
   from: { readonly segment: number; readonly offset: number; readonly firstSeq: number }
 ) {
   const file = files.find(({ segment }) => segment === from.segment)
-  const length = file === undefined ? 0 : file.bytes - from.offset
-  const kept = Segment.name(from.firstSeq)
-  const range = { path: journal.pathOf(from.segment), offset: from.offset, length }
-  const cut = length > 0 ? [yield* Operations.cutOf(range, kept, true)] : []
+  const { offset } = from
+  const cut: Array<Cut> = []
+  if (file !== undefined && file.bytes > offset) {
+    const range = { path: file.path, offset, length: file.bytes - offset }
+    const tail = yield* Operations.cutOf(range, Segment.name(from.firstSeq), true)
+    const isCortex = journal.format === "cortex"
+    cut.push(isCortex ? { ...tail, rows: yield* rowsBehind(journal, file, offset) } : tail)
+  }
   const later = files.filter(({ segment }) => segment > from.segment).toReversed()
   const move = yield* Effect.forEach(later, ({ bytes, path }) => moveOf("segment", path, bytes))
   return { cut, move }
