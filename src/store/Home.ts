@@ -192,6 +192,7 @@ const inspect = Effect.fnUntraced(function* (layout: Layout) {
     return yield* new NotALedger({ path: layout.journal, reason: "it is no directory", hint })
   }
   yield* refuseLink(layout.operations)
+  yield* refuseLink(layout.checkpoints)
   const identity = yield* readIdentity(layout)
   if (identity === undefined) yield* checkUnfinished(layout)
   return identity

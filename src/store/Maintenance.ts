@@ -155,8 +155,10 @@ export const make = Effect.fnUntraced(function* (deps: Dependencies) {
   /** Every rollback so far, the oldest first. */
   const rollbacks = Effect.gen(function* () {
     const found = yield* Operations.list(layout, hashes)
-    return found.flatMap(({ isEnded, plan }): ReadonlyArray<Checkpoint.Rollback> => {
-      if (!isEnded || plan === undefined || !Op.isRollback(plan) || plan.root === null) return []
+    return found.flatMap((one): ReadonlyArray<Checkpoint.Rollback> => {
+      const { plan } = one
+      if (plan === undefined || !Op.isRollback(plan) || plan.root === null) return []
+      if (!Operations.isCarriedOut(one)) return []
       return [{ operation: plan.id, from: plan.from, root: plan.root, to: plan.to }]
     })
   })

@@ -171,6 +171,10 @@ export interface Found {
     | undefined
 }
 
+/** Whether an operation did all that it planned, as far as its outcome says: a repair may have closed it. */
+export const isCarriedOut = ({ isEnded, outcome }: Found): boolean =>
+  isEnded && outcome?.outcome !== "fatal_error"
+
 const textAt = Effect.fnUntraced(function* (path: string) {
   return (yield* durable.kindAt(path)) === "File" ? yield* durable.readSmall(path) : undefined
 })

@@ -380,8 +380,15 @@ export const begin = Effect.fnUntraced(function* (
     if (wrongTree !== undefined && isSound) {
       verifier.fail("index", fileLine(layout.mirror), "", wrongTree, 0)
     }
-    for (const { folder, isEnded, plan } of operations) {
+    for (const found of operations) {
+      const { folder, isEnded, plan } = found
       if (plan === undefined || !isEnded) continue
+      if (!Operations.isCarriedOut(found)) {
+        // What it kept may be any part of what it planned.
+        const why = reason("operation_closed", `the ${plan.kind} as planned`, "closed by a repair")
+        verifier.remark("checkpoints", fileLine(folder), "", why)
+        continue
+      }
       yield* cutHistory(reader, operations, { folder, plan }, hashes, verifier, signatures)
     }
   })
