@@ -5,13 +5,16 @@ import * as fs from "node:fs"
 import * as path from "node:path"
 import * as Policy from "../../src/core/Policy.ts"
 import * as Ed25519Keys from "../../src/platform/Ed25519Keys.ts"
+import * as SealogNode from "../../src/platform/SealogNode.ts"
 import * as PolicyGate from "../../src/store/PolicyGate.ts"
+import { Reader } from "../../src/store/Reader.ts"
 import { SignError } from "../../src/store/Attestor.ts"
 import * as TestLedger from "../../src/testing/TestLedger.ts"
 import { alice, bob, unhex } from "../core/signing.ts"
 import {
   assertLike,
   cortexDraft,
+  meddle,
   named,
   segmentLines,
   vector,
@@ -259,6 +262,44 @@ describe("a signed ledger", () => {
           yield* assertSigned(ledger)
         })
       )
+    })
+  )
+
+  it.effect("is refused to a key whose name is too long for a row", () =>
+    Effect.gen(function* () {
+      const directory = yield* place
+      const attestor = remote(undefined, "k".repeat(257))
+      const error = yield* failureOf(using({ directory, attestor }, () => Effect.void))
+      assertLike(error, { _tag: "AttestorRefused", actual: "257 bytes" })
+    })
+  )
+
+  it.effect("whose mirror states another lineage is found out", () =>
+    Effect.gen(function* () {
+      const directory = yield* place
+      yield* using({ directory, attestor: own }, (ledger) => ledger.append(named("a")))
+      const mirror = path.join(directory, "mirror.sqlite")
+      for (const change of [
+        'UPDATE sealog_state SET value = replace(value, \'"prev_signature":"\', \'"prev_signature":"0\')',
+        "DELETE FROM sealog_state WHERE name = 'lineage'"
+      ]) {
+        meddle(mirror, change)
+        const { publicKey } = own
+        const layer = SealogNode.layerReader({ directory })
+        const report = yield* Reader.use((reader) => reader.verify({ publicKey })).pipe(
+          Effect.provide(layer)
+        )
+        assert.deepStrictEqual(
+          report._tag === "Damaged" &&
+            report.failures.map(({ level, reason }) => [level, reason.kind]),
+          [["index", "lineage_differs"]],
+          change
+        )
+        // Opening looks at the newest row too, and verifies all rows where the mirror does not fit.
+        yield* using({ directory, attestor: own }, (ledger) =>
+          Effect.andThen(ledger.append(named(change)), assertSigned(ledger))
+        )
+      }
     })
   )
 
