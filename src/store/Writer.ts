@@ -380,10 +380,14 @@ export const make = Effect.fnUntraced(function* (deps: Dependencies) {
     return waiting.splice(0, count)
   }
 
+  /** A gate that failed may have left the connection so that nothing can be written through it. */
+  const unlocked = Effect.mapError(unlock, mirrorError("be unlocked"))
+
   /** Nothing is final, and the mirror is at the head: so it must be before anything is changed. */
   const ready = Effect.gen(function* () {
     const final = journal.final()
     if (final !== undefined) return yield* final
+    yield* unlocked
     if (!counted) {
       const now = yield* Effect.mapError(Mirror.dataVersion(sql), mirrorError("be counted"))
       // More rows than the journal has refuse every append, as parity does not hold.
@@ -519,7 +523,7 @@ export const make = Effect.fnUntraced(function* (deps: Dependencies) {
 
   /** Change the mirror between two groups, whatever its state; not to be interrupted. */
   const alone = <A, E, R>(change: Effect.Effect<A, E, R>) =>
-    between(Effect.uninterruptible(Effect.andThen(open, change)))
+    between(Effect.uninterruptible(Effect.andThen(Effect.andThen(open, unlocked), change)))
 
   /** Change the ledger between two groups, its mirror at the head; not to be interrupted. */
   const exclusively = <A, E, R>(change: Effect.Effect<A, E, R>) =>
@@ -547,6 +551,7 @@ export const make = Effect.fnUntraced(function* (deps: Dependencies) {
     close,
     between,
     alone,
+    unlocked,
     exclusively,
     ready,
     isSettled,

@@ -6,7 +6,7 @@
  * heard. At the end all faults are mended, and the ledger must open, hold exactly what it must, and
  * open a second time without a byte changed.
  */
-import { Cause, Effect, Exit, Fiber, Layer, Path } from "effect"
+import { Cause, Effect, Exit, Fiber, Layer, Logger, Path } from "effect"
 import { TestClock } from "effect/testing"
 import type { Draft } from "../../src/core/Draft.ts"
 import { idFrom } from "../../src/core/EventId.ts"
@@ -455,6 +455,8 @@ export const runOn = (
 ): Effect.Effect<string | undefined> =>
   Effect.suspend(() => new Run(disk, history, marks).all).pipe(
     Effect.provide(TestClock.layer()),
+    // Faults make warnings, by the thousand.
+    Effect.provide(Logger.layer([])),
     Effect.exit,
     Effect.map((exit) => {
       if (Exit.isSuccess(exit)) return undefined
