@@ -1,4 +1,5 @@
 export * from "./core/index.ts"
+export * as Attestor from "./store/Attestor.ts"
 export * as PolicyGate from "./store/PolicyGate.ts"
 export * as Guard from "./store/Guard.ts"
 export * as StoreLock from "./store/StoreLock.ts"

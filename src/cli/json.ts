@@ -13,6 +13,7 @@ import { Manifest } from "../core/Manifest.ts"
 import type { Operation } from "../core/Operation.ts"
 import type { ParityReport } from "../core/Parity.ts"
 import type { Failure, Reason, VerifyReport } from "../core/VerifyReport.ts"
+import type { RepairPlan } from "../store/Diagnosis.ts"
 import type { BackupReport } from "../store/Backup.ts"
 import type { ImportReport } from "../store/Import.ts"
 import type { ReplayReport } from "../store/Replay.ts"
@@ -129,6 +130,22 @@ export const manifest = Schema.encodeSync(Manifest)
 
 const position = (at: Position | null) =>
   at === null ? null : { seq: at.seq, leaf_hash: at.leafHash }
+
+/** Why a ledger does not open, and what a repair would do. */
+export const repairPlan = (plan: RepairPlan) => ({
+  ledger: plan.ledger,
+  needed: plan.isNeeded,
+  findings: plan.findings,
+  to: position(plan.to),
+  from: position(plan.from),
+  cut: plan.cut,
+  foreign: plan.foreign,
+  checkpoints: plan.checkpoints,
+  mirror_until: plan.mirrorUntil,
+  mirror_unreadable: plan.isMirrorUnreadable,
+  closes: plan.closes,
+  pending: plan.pending
+})
 
 /** What was done to a ledger. */
 export const operation = (done: Operation) => ({

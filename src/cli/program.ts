@@ -17,9 +17,11 @@ import { Ending, of as endingOf, plain } from "./Ending.ts"
 import * as Manifest from "./manifest.ts"
 import * as Operations from "./operations.ts"
 import { layer as layerOutput, Output } from "./Output.ts"
+import * as Keygen from "./keygen.ts"
 import * as Lock from "./lock.ts"
 import * as Parity from "./parity.ts"
 import * as Read from "./read.ts"
+import * as Repair from "./repair.ts"
 import * as Replay from "./replay.ts"
 import * as Verify from "./verify.ts"
 
@@ -43,9 +45,12 @@ const sealog = Command.make("sealog").pipe(
     Checkpoints.list,
     Operations.rollback,
     Operations.list,
+    Repair.rebuild,
+    Repair.command,
     Manifest.command,
-    Doctor.command,
-    Lock.command
+    Keygen.command,
+    Lock.command,
+    Doctor.command
   ])
 )
 

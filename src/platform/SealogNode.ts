@@ -23,6 +23,7 @@ import type { Guard } from "../store/Guard.ts"
 import type { Process } from "../store/Marker.ts"
 import * as HomeModule from "../store/Home.ts"
 import { Home } from "../store/Home.ts"
+import { Attestor } from "../store/Attestor.ts"
 import * as Journal from "../store/Journal.ts"
 import type { Location } from "../store/Layout.ts"
 import * as Layout from "../store/Layout.ts"
@@ -34,12 +35,13 @@ import { ReadSql } from "../store/ReadSql.ts"
 import * as Repair from "../store/Repair.ts"
 import * as StoreLockModule from "../store/StoreLock.ts"
 import type { StoreLock } from "../store/StoreLock.ts"
+import * as Ed25519Keys from "./Ed25519Keys.ts"
 import * as FastHashes from "./FastHashes.ts"
 import * as OsLock from "./OsLock.ts"
 import * as OsProcess from "./OsProcess.ts"
 import * as SqliteClient from "./SqliteClient.ts"
 
-/** Files, paths, locks, this process, randomness and fast hashes of the running system. */
+/** Files, paths, locks, this process, randomness, fast hashes and signatures of the running system. */
 export const layerPlatform: Layer.Layer<
   FileSystem.FileSystem | Path.Path | Guard | Process | StoreLock | SecureRandom.SecureRandom
 > = Layer.fresh(StoreLockModule.layer).pipe(
@@ -51,7 +53,8 @@ export const layerPlatform: Layer.Layer<
       OsLock.layer,
       OsProcess.layer,
       SecureRandom.layerWebCrypto,
-      Layer.effect(Ledger.CurrentHashes, FastHashes.make)
+      Layer.effect(Ledger.CurrentHashes, FastHashes.make),
+      Ed25519Keys.layerVerify
     )
   )
 )
@@ -122,17 +125,19 @@ const layerMirror = (
 
 /**
  * As `layer`, over files, guard and randomness that the caller brings: a test's, or another system's.
- * `mirror` says how its file is opened where that is not as `SqliteClient` does it.
+ * `mirror` says how its file is opened where that is not as `SqliteClient` does it. With an Attestor
+ * the ledger is a signed one.
  */
 export const layerOver = <Rs extends ReadonlyArray<unknown> = readonly []>(
   options: Ledger.Options<Rs> & Location,
-  mirror: OpenMirror = openMirror
+  mirror: OpenMirror = openMirror,
+  attestor?: Attestor["Service"]
 ): Layer.Layer<
   Ledger.Ledger | Reader,
   Ledger.OpenError,
   FileSystem.FileSystem | Path.Path | Guard | Process | SecureRandom.SecureRandom | Rs[number]
 > =>
-  Ledger.layerHome(options).pipe(
+  Ledger.layerHome(options, attestor).pipe(
     // Each ledger has a mirror of its own; a layer by itself is one for the whole program.
     Layer.provide(Layer.fresh(layerMirror(mirror))),
     Layer.provide(HomeModule.layer(options)),
@@ -148,6 +153,17 @@ export const layer = <Rs extends ReadonlyArray<unknown> = readonly []>(
   options: Ledger.Options<Rs> & Location
 ): Layer.Layer<Ledger.Ledger | Reader, Ledger.OpenError, Rs[number]> =>
   Layer.provide(layerOver<Rs>(options), layerPlatform)
+
+/**
+ * As `layer`, of a ledger whose rows are signed by the Attestor in scope: see `Ed25519Keys` for one
+ * over a key file, or give the service yourself. Once a row is signed, all that follow must be.
+ */
+export const layerSigned = <Rs extends ReadonlyArray<unknown> = readonly []>(
+  options: Ledger.Options<Rs> & Location
+): Layer.Layer<Ledger.Ledger | Reader, Ledger.OpenError, Attestor | Rs[number]> =>
+  Layer.unwrap(
+    Effect.map(Attestor, (attestor) => layerOver<Rs>(options, openMirror, attestor))
+  ).pipe(Layer.provide(layerPlatform))
 
 /**
  * Readers of a ledger that someone else may be writing: no guard, no change to any file of it. For

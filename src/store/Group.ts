@@ -29,6 +29,8 @@ export interface Voted {
   readonly draft: CompleteDraft
   readonly index: number
   readonly votes: ReadonlyArray<Policy.Contribution>
+  /** Whether its row will be signed, which other rules must have voted on. */
+  readonly isSigned: boolean
 }
 
 /** The drafts of one append. */
@@ -40,7 +42,8 @@ export interface Append {
 /** A row that the group will write. */
 export interface Pending {
   readonly draft: CompleteDraft
-  readonly event: Seal.Sealed
+  /** Sealed; signed when the group settles. */
+  event: Row.Outgoing
   readonly seq: number
   readonly parentSeq: number | null
 }
@@ -109,12 +112,19 @@ export const start = (
 /** The votes on one draft as a decision that lets it pass, or the refusal. */
 export const decideLedger = (
   policy: PolicyGate["Service"],
-  { draft, index, votes }: Voted,
+  { draft, index, isSigned, votes }: Voted,
   asked: ReadonlyArray<Policy.Contribution>,
   { breakGlass, decisions }: AppendOptions
 ): Effect.Effect<unknown, Policy.PolicyRefused | Draft.DraftInvalid> => {
   const pass = (decision: Policy.Decision) =>
-    Effect.fromResult(Policy.pass("ledger.append", decision, draft.source.type, index))
+    Effect.fromResult(
+      Policy.pass(
+        isSigned ? "ledger.append_signed" : "ledger.append",
+        decision,
+        draft.source.type,
+        index
+      )
+    )
   if (decisions?.ledger !== undefined) return pass(decisions.ledger)
   return policy.compose(asked.length === 0 ? votes : [...votes, ...asked], breakGlass).pipe(
     Effect.mapError(({ reason: actual }) => {
@@ -247,9 +257,10 @@ export const makeAsk = ({ own, sql, rows, policy, hashes }: Dependencies) => {
     options: AppendOptions,
     group: Group
   ): Effect.Effect<Planned, Refusal | SqlError> => {
-    const { draft, index } = voted
+    const { draft, index, isSigned } = voted
     const parity = options.decisions?.mirror ?? group.parity
-    const passed = Policy.pass("mirror.append", parity, draft.source.type, index)
+    const surface = isSigned ? "mirror.append_signed" : "mirror.append"
+    const passed = Policy.pass(surface, parity, draft.source.type, index)
     if (Result.isFailure(passed)) return Effect.fail(passed.failure)
     const twin = askGroup(voted, group)
     if (twin !== undefined) return twin
@@ -286,6 +297,21 @@ export const makeAsk = ({ own, sql, rows, policy, hashes }: Dependencies) => {
 
   return { ask, unlock }
 }
+
+/** Take the rows behind the first `count` out of the group again, and out of SQL. */
+export const withdrawBehind = (
+  sql: SqlClient.SqlClient,
+  group: Group,
+  count: number
+): Effect.Effect<void, SqlError> =>
+  Effect.suspend(() => {
+    const shown = group.rows.slice(count, group.inserted).map(({ event }) => event.id)
+    for (const { event } of group.rows.splice(count)) group.byId.delete(event.id)
+    group.inserted = Math.min(group.inserted, count)
+    return shown.length === 0
+      ? Effect.void
+      : Effect.asVoid(sql`DELETE FROM events WHERE ${sql.in("id", shown)}`)
+  })
 
 /** What an append answers once its group is durable. */
 export const receiptsOf = (

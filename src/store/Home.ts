@@ -78,6 +78,20 @@ export class Home extends Context.Service<
   }
 >()("sealog/Home") {}
 
+/**
+ * What signatures call the ledger: its id, for a new one `ledgerId` or its directory's name; in
+ * Cortex mode the file's name without its last extension, as in the original, and nothing else.
+ */
+export const signedName = (
+  paths: Path.Path,
+  layout: Layout,
+  identity: Identity | undefined,
+  ledgerId?: string
+): string => {
+  const name = paths.parse(layout.name).name
+  return layout.format === "cortex" ? name : (identity?.id ?? ledgerId ?? name)
+}
+
 /** Every way in which a place is refused. */
 export type HomeError =
   | NotALedger

@@ -13,8 +13,10 @@ import * as Checkpoint from "../core/Checkpoint.ts"
 import type * as Hashes from "../core/Hashes.ts"
 import type * as Merkle from "../core/Merkle.ts"
 import * as Op from "../core/Operation.ts"
+import type * as Signing from "../core/Signing.ts"
 import * as Timestamp from "../core/Timestamp.ts"
 import { LockMarker } from "../core/LockMarker.ts"
+import type { SignError } from "./Attestor.ts"
 import * as Checkpoints from "./Checkpoints.ts"
 import * as durable from "./durable.ts"
 import type { JournalError, MirrorError, RowDamaged } from "./errors.ts"
@@ -25,10 +27,13 @@ import type { JournalWriter } from "./JournalWriter.ts"
 import type { LedgerMarker } from "./LedgerMarker.ts"
 import type { MarkerStale } from "./Marker.ts"
 import * as Mirror from "./Mirror.ts"
+import * as MirrorSigning from "./MirrorSigning.ts"
+import * as OpeningSignatures from "./OpeningSignatures.ts"
 import * as Operations from "./Operations.ts"
 import type { LedgerClosed } from "./Receipt.ts"
 import * as Rebuild from "./Rebuild.ts"
 import * as Rollback from "./Rollback.ts"
+import * as Signer from "./Signer.ts"
 import type * as Writer from "./Writer.ts"
 
 /** What an operator or a caller says about a checkpoint or operation cannot be kept. */
@@ -76,6 +81,7 @@ export type CheckpointError =
   | JournalFinal
   | JournalError
   | MirrorError
+  | SignError
 
 /** Why an operation does not end well, or does not begin. */
 export type OperationError =
@@ -95,6 +101,9 @@ interface Dependencies {
   readonly sql: SqlClient.SqlClient
   readonly hashes: Hashes.Hashes
   readonly marker: LedgerMarker
+  /** How signatures are followed, and made. */
+  readonly following: Signing.Following
+  readonly signer: Signer.Settings
 }
 
 type Needs = FileSystem.FileSystem | Path.Path | SecureRandom.SecureRandom
@@ -122,7 +131,7 @@ export const checkOperator = Effect.fnUntraced(function* (operator: string) {
 
 /** The checkpoints and operations of an open ledger. */
 export const make = Effect.fnUntraced(function* (deps: Dependencies) {
-  const { hashes, journal, journalWriter, marker, sql, writer } = deps
+  const { following, hashes, journal, journalWriter, marker, signer, sql, writer } = deps
   const { layout } = journal
   const context = yield* Effect.context<Needs>()
   const ground: Rollback.Ground = { journal, sql, hashes }
@@ -159,10 +168,29 @@ export const make = Effect.fnUntraced(function* (deps: Dependencies) {
     return { segment: place.segment, offset: place.offset + place.length + 1 }
   })
 
+  /**
+   * The lineage behind the head. A ledger with a signer that has signed no row yet begins here: from
+   * the next row on all must be signed.
+   */
+  const lineage = Effect.gen(function* () {
+    const { attestor, state } = writer.standing()
+    if (state._tag === "Signed") return state.signing
+    if (state._tag === "Unknown" || attestor === undefined) return null
+    const head = writer.head()
+    const signing = Signer.beginning(attestor, head.seq + 1)
+    const begun: Signing.State = { _tag: "Signed", signing }
+    yield* Effect.mapError(
+      MirrorSigning.store(sql, head.seq, begun),
+      mirrorError("hold its lineage")
+    )
+    writer.goOnFrom(head, yield* writer.currentTree, begun)
+    return signing
+  })
+
   const checkpointNow = Effect.fnUntraced(function* (reason: string, tree: Merkle.Tree) {
     const next = yield* nextNumber
     const head = writer.head()
-    const checkpoint = Checkpoint.make(
+    const unsigned = Checkpoint.make(
       {
         number: next,
         at: Timestamp.fromMillis(yield* Clock.currentTimeMillis),
@@ -170,10 +198,12 @@ export const make = Effect.fnUntraced(function* (deps: Dependencies) {
         tree,
         ...(yield* behindHead),
         rollbacks: yield* rollbacks,
+        lineage: yield* lineage,
         reason
       },
       hashes
     )
+    const checkpoint = yield* Signer.signCheckpoint(writer.standing(), unsigned, signer)
     // Even one that fails may have been seen under its number.
     number = next + 1
     yield* Checkpoints.place(layout, checkpoint)
@@ -298,7 +328,10 @@ export const make = Effect.fnUntraced(function* (deps: Dependencies) {
       yield* Operations.carryOut(layout, folder, plan, sql)
       const to: Chain.Head = target.head
       yield* journalWriter.resume((yield* journal.files).at(-1), to)
-      writer.goOnFrom(to, target.tree)
+      const where = { sql, journal, hashes, following }
+      const state = yield* OpeningSignatures.behind(where, to, target)
+      yield* OpeningSignatures.settle(sql, to.seq, state)
+      writer.goOnFrom(to, target.tree, state)
       newestSize = target.size
       const verified = ["checkpoint", "head", "root", "kept"]
       return yield* Operations.end(folder, plan, { outcome: "ok", head: target.position, verified })
@@ -319,7 +352,7 @@ export const make = Effect.fnUntraced(function* (deps: Dependencies) {
       hashes
     )
     yield* Operations.place(folder, plan)
-    const made = yield* Effect.result(Rebuild.rebuild(ground, head))
+    const made = yield* Effect.result(Rebuild.rebuild(ground, head, writer.standing().state))
     if (Result.isFailure(made)) {
       const { _tag: errorClass, message } = made.failure
       yield* Operations.end(folder, plan, { outcome: "recoverable_error", errorClass, message })

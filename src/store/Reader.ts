@@ -9,6 +9,7 @@
  */
 import type { Effect, Stream } from "effect"
 import { Context, Schema } from "effect"
+import type { PublicKeyInvalid } from "../core/Attestation.ts"
 import type { ChainBroken, Head } from "../core/Chain.ts"
 import type { Checkpoint } from "../core/Checkpoint.ts"
 import type { Event, EventUndecodable, Position, Typed } from "../core/Event.ts"
@@ -136,7 +137,11 @@ export class Reader extends Context.Service<
       readonly failuresMax?: number | undefined
       /** One that was kept elsewhere: the ledger must still have what it states. */
       readonly checkpoint?: Checkpoint | undefined
-    }) => Effect.Effect<VerifyReport, JournalError | MirrorError>
+      /** The key that signed the first signed row, in hex; default what the ledger itself states. */
+      readonly publicKey?: string | undefined
+      /** With `publicKey`: the first row that must be signed. Default 1. */
+      readonly signedFrom?: number | undefined
+    }) => Effect.Effect<VerifyReport, JournalError | MirrorError | PublicKeyInvalid>
     /** Compare both legs, in both directions, in constant memory. */
     readonly parity: Effect.Effect<ParityReport, ChainBroken | IdConflict | ReadError>
     /** Copy segments and identity up to the head into a new directory; durable when it returns. */

@@ -7,6 +7,7 @@
 import { Schema } from "effect"
 import type { DraftInvalid, PayloadTooLarge } from "../core/Draft.ts"
 import type * as Policy from "../core/Policy.ts"
+import type { AttestorMissing, SignError } from "./Attestor.ts"
 import type { JournalError, MirrorError, RowDamaged } from "./errors.ts"
 import type { JournalFinal, OutcomeUnknown } from "./Journal.ts"
 import type { IdConflict } from "./Mirror.ts"
@@ -78,6 +79,8 @@ export type Refusal =
 export type AppendError =
   | Refusal
   | PayloadTooLarge
+  | AttestorMissing
+  | SignError
   | JournalFinal
   | LedgerClosed
   | OutcomeUnknown

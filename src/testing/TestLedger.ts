@@ -7,6 +7,7 @@
 import type { Path } from "effect"
 import { Effect, FileSystem, Layer } from "effect"
 import { SecureRandom } from "effect/crypto"
+import type { Attestor } from "../store/Attestor.ts"
 import type { Guard } from "../store/Guard.ts"
 import type { Location } from "../store/Layout.ts"
 import type * as Ledger from "../store/Ledger.ts"
@@ -35,6 +36,8 @@ const directoryOfDisk = "/ledger"
 export type Options<Rs extends ReadonlyArray<unknown> = readonly []> = Ledger.Options<Rs> & {
   /** What ids are made from; a disk has its own. */
   readonly seed?: number | undefined
+  /** Who signs its rows; a ledger without one is unsigned. */
+  readonly attestor?: Attestor["Service"] | undefined
 } & (
     | (Location & { readonly disk?: undefined })
     | (Partial<Location> & {
@@ -47,10 +50,10 @@ export type Options<Rs extends ReadonlyArray<unknown> = readonly []> = Ledger.Op
 export const layer = <Rs extends ReadonlyArray<unknown> = readonly []>(
   options: Options<Rs>
 ): Layer.Layer<Ledger.Ledger | Reader, Ledger.OpenError, Rs[number]> => {
-  const { disk } = options
+  const { attestor, disk } = options
   if (disk === undefined) {
     return Layer.provide(
-      SealogNode.layerOver<Rs>(options),
+      SealogNode.layerOver<Rs>(options, undefined, attestor),
       Layer.fresh(layerPlatform(options.seed))
     )
   }
@@ -59,7 +62,7 @@ export const layer = <Rs extends ReadonlyArray<unknown> = readonly []>(
       ? { file: options.file }
       : { directory: ("directory" in options ? options.directory : undefined) ?? directoryOfDisk }
   return Layer.provide(
-    SealogNode.layerOver<Rs>({ ...options, ...location }, disk.openMirror),
+    SealogNode.layerOver<Rs>({ ...options, ...location }, disk.openMirror, attestor),
     Layer.fresh(Layer.merge(SealogNode.layerPlatform, disk.platform))
   )
 }

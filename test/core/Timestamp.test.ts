@@ -250,6 +250,26 @@ describe("Timestamp", () => {
     assert.isTrue(long.message.isWellFormed())
   })
 
+  it.prop(
+    "fromNanos keeps every digit, and no more than it needs",
+    [
+      Schema.Int.check(Schema.isBetween({ minimum: -1e13, maximum: 1e14 })),
+      Schema.Literals([0n, 1n, 999n, 1_000n, 120_000n, 999_000n, 999_999n])
+    ],
+    ([millis, nanos]) => {
+      const time = Timestamp.fromNanos(BigInt(millis) * 1_000_000n + nanos)
+      assert.isTrue(Timestamp.isCanonical(time))
+      assert.strictEqual(millisOf(time), millis)
+      const digits = Timestamp.toSigning(time).slice(-4, -1)
+      assert.strictEqual(digits, String(nanos / 1_000n).padStart(3, "0"))
+      const rest = nanos % 1_000n
+      assert.strictEqual(
+        rest !== 0n,
+        time.endsWith(`${String(rest).padStart(3, "0")}Z`) && rest > 0n
+      )
+    }
+  )
+
   it("the schema takes canonical texts only", () => {
     const decode = Schema.decodeUnknownResult(Timestamp.Timestamp)
     assert.isTrue(Result.isSuccess(decode("2026-03-17T09:41:07Z")))

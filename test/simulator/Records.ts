@@ -88,7 +88,8 @@ export class Records {
     const others = list.filter(({ number }) => !known.has(number))
     if (others.length > this.#unheard) contradiction(`${others.length} checkpoints nobody made`)
     for (const { head, number } of others) {
-      if (number <= this.#numberMax) contradiction(`checkpoint ${number} is there again`)
+      const isGone = this.#gone.some((one) => one.number === number)
+      if (isGone) contradiction(`checkpoint ${number} is there again`)
       const there = this.#model.known[head.seq - 1]
       if (there !== undefined && there.leafHash !== head.leafHash) {
         contradiction(`checkpoint ${number} is of another history`)

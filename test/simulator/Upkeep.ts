@@ -117,7 +117,8 @@ export class Upkeep {
     return Effect.gen({ self: this }, function* () {
       const list = yield* this.#read(ledger.checkpoints)
       if (list === undefined) return
-      this.records.see(list)
+      // Of a rollback that failed behind its plan, checkpoints may be moved or not.
+      if (!this.isFatal) this.records.see(list)
       const all = [...list, ...this.records.gone]
       const chosen = all[nth % Math.max(1, all.length)]
       const target = chosen !== undefined && list.includes(chosen) ? chosen : undefined

@@ -44,6 +44,8 @@ type Append =
   | "JournalError"
   | "MirrorError"
   | "RowDamaged"
+  | "AttestorMissing"
+  | "SignError"
   | "JournalFinal"
   | "LedgerClosed"
   | "OutcomeUnknown"
@@ -93,10 +95,10 @@ describe("the error union", () => {
 
   it("of verify has no damage in it, as damage is its answer", () => {
     expectTypeOf<ErrorOf<ReturnType<Open["verify"]>>>().toEqualTypeOf<
-      "JournalError" | "MirrorError"
+      "JournalError" | "MirrorError" | "PublicKeyInvalid"
     >()
     expectTypeOf<ErrorOf<ReturnType<typeof verify>>>().toEqualTypeOf<
-      "JournalError" | "MirrorError" | "FormatUnknown" | "NotALedger"
+      "JournalError" | "MirrorError" | "FormatUnknown" | "NotALedger" | "PublicKeyInvalid"
     >()
   })
 
@@ -120,6 +122,7 @@ describe("the error union", () => {
       | "StoreBusy"
       | "MarkerStale"
       | "LockError"
+      | "AttestorRefused"
       | "JournalError"
       | "MirrorError"
     >()
