@@ -219,7 +219,7 @@ export class Upkeep {
         }
         return this.records.answerRefusal(told)
       }
-      const isTrouble = error._tag === "JournalError" || error._tag === "MirrorError"
+      const isTrouble = ["JournalError", "MirrorError", "LockError"].includes(error._tag)
       if (!wasStruck || !isTrouble) contradiction(`failed for no reason: ${Cause.pretty(cause)}`)
     })
   }

@@ -59,6 +59,7 @@ interface Ask {
 /** Errors that a disk or a database that fails may bring. */
 const troubles: ReadonlySet<string> = new Set([
   "JournalError",
+  "LockError",
   "MirrorError",
   "JournalFinal",
   "OutcomeUnknown",
