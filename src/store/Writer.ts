@@ -499,9 +499,13 @@ export const make = Effect.fnUntraced(function* (deps: Dependencies) {
     return turn.withPermits(1)(Effect.suspend(() => failAll(waiting.splice(0), new LedgerClosed())))
   })
 
-  /** Run something between two groups. */
+  /** Run something between two groups; a gate is asked within one, and would wait for itself. */
   const between = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
-    turn.withPermits(1)(effect)
+    Effect.flatMap(Group.Asking, (asking) =>
+      asking === own
+        ? Effect.die(new Error("a gate that changes its own ledger waits for itself"))
+        : turn.withPermits(1)(effect)
+    )
 
   /** The tree over the rows up to the head. Between two groups only. */
   const currentTree = Effect.gen(function* () {
