@@ -6,6 +6,7 @@
  * operation that nobody heard of nothing has happened by then, or all of it.
  */
 import type { Checkpoint } from "../../src/core/Checkpoint.ts"
+import { name as nameOf } from "../../src/core/Checkpoint.ts"
 import type { Operation } from "../../src/core/Operation.ts"
 import { contradiction } from "./Model.ts"
 import type { Model } from "./Model.ts"
@@ -41,6 +42,11 @@ export class Records {
   /** Checkpoints that a rollback or repair has moved away. */
   get gone(): ReadonlyArray<Checkpoint> {
     return this.#gone
+  }
+
+  /** Whether a checkpoint of this file name was answered, or seen after an opening. */
+  isSure(name: string): boolean {
+    return this.#present.some(({ number }) => nameOf(number) === name)
   }
 
   /** The fewest rows that a reader sees while an operation is under way. */

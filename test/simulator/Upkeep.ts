@@ -124,7 +124,7 @@ export class Upkeep {
       const target = chosen !== undefined && list.includes(chosen) ? chosen : undefined
       const asked = nth % 2 === 1 && chosen !== undefined ? chosen : (chosen?.number ?? 1)
       if (ledger.opened._tag !== "ReadOnly" && !this.isFatal) {
-        yield* this.#paper.hold(!this.isWriting)
+        yield* this.#paper.hold(!this.isWriting, (name) => this.records.isSure(name))
         this.records.askOperation(target && { kind: "rollback", to: target.size, target })
       }
       const readers = reading ? [this.#reader(ledger), this.#reader(ledger)] : []
@@ -261,7 +261,7 @@ export class Upkeep {
       if (done === undefined) return
       if (done.checkpoint !== undefined) this.records.lose(done.checkpoint)
       const to = done.rows ?? this.#model.known.length
-      yield* this.#paper.hold(true)
+      yield* this.#paper.hold(true, () => true)
       this.records.askOperation({ kind: "repair", to, target: undefined })
       for (let tries = 0; ; tries++) {
         if (tries === triesInTrouble) yield* this.#disk.mend
