@@ -509,7 +509,12 @@ export const make = Effect.fnUntraced(function* (deps: Dependencies) {
 
   /** The tree over the rows up to the head. Between two groups only. */
   const currentTree = Effect.gen(function* () {
-    tree ??= yield* Effect.mapError(MirrorTree.upTo(sql, head.seq, hashes), mirrorError("be read"))
+    if (tree !== undefined) return tree
+    const made = Effect.tap(MirrorTree.upTo(sql, head.seq, hashes), (whole) =>
+      // So that it is made once, whether or not anything is appended before the ledger is closed.
+      whole === undefined ? Effect.void : MirrorTree.store(sql, whole)
+    )
+    tree = yield* Effect.mapError(made, mirrorError("hold the tree over its rows"))
     if (tree !== undefined) return tree
     return yield* new MirrorError({
       operation: "hold what the journal holds",

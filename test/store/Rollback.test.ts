@@ -1,5 +1,6 @@
 import * as fs from "node:fs"
 import * as path from "node:path"
+import { DatabaseSync } from "node:sqlite"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Schema, Stream } from "effect"
 import * as Checkpoint from "../../src/core/Checkpoint.ts"
@@ -270,6 +271,28 @@ describe("Rollback", () => {
       )
       yield* Effect.provide(work, layer)
     })
+  )
+
+  it.effect("leaves the tree over the rows to be made once, however often it is opened", () =>
+    Effect.gen(function* () {
+      const directory = path.join(yield* TestLedger.directory, "l")
+      const stored = () => {
+        const db = new DatabaseSync(path.join(directory, "mirror.sqlite"), { readOnly: true })
+        const row = db.prepare("SELECT seq, value FROM sealog_state WHERE name = 'tree'").get()
+        db.close()
+        return row === undefined ? undefined : { ...row }
+      }
+      yield* using({ directory }, (ledger) =>
+        Effect.gen(function* () {
+          yield* append(ledger, "a", "b", "c")
+          const before = yield* ledger.checkpoint("before")
+          yield* append(ledger, "d")
+          yield* ledger.rollback(before, by)
+        })
+      )
+      const again = yield* using({ directory }, (ledger) => ledger.checkpoint("again"))
+      assert.deepStrictEqual(stored(), { seq: 3, value: again.frontier.join(" ") })
+    }).pipe(Effect.scoped)
   )
 })
 
