@@ -31,6 +31,7 @@ import * as PolicyGate from "../store/PolicyGate.ts"
 import type { Reader } from "../store/Reader.ts"
 import { ReadSql } from "../store/ReadSql.ts"
 import * as Repair from "../store/Repair.ts"
+import { steady } from "../store/steady.ts"
 import * as FastHashes from "./FastHashes.ts"
 import * as OsLock from "./OsLock.ts"
 import * as SqliteClient from "./SqliteClient.ts"
@@ -189,7 +190,9 @@ export const diagnoseOver = Effect.fnUntraced(function* (
   yield* HomeModule.readIdentity(layout)
   const journal = yield* Journal.makeReader(layout, { lineBytesMax: lineBytesMaxDefault })
   const hashes = yield* Ledger.CurrentHashes
-  return yield* Diagnosis.diagnose({ journal, hashes, ...(yield* lookInto(mirror, layout)) })
+  const looked = yield* lookInto(mirror, layout)
+  const look = Diagnosis.diagnose({ journal, hashes, ...looked })
+  return yield* steady(layout, look, ({ isNeeded }) => !isNeeded)
 }, Effect.scoped)
 
 /** As `repair`, over what the caller brings. */

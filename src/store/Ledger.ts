@@ -13,6 +13,7 @@ import { SqlClient } from "effect/sql"
 import type { Head } from "../core/Chain.ts"
 import type { Checkpoint } from "../core/Checkpoint.ts"
 import type { Draft } from "../core/Draft.ts"
+import * as Manifest from "../core/Manifest.ts"
 import * as Segment from "../core/Segment.ts"
 import * as Hashes from "../core/Hashes.ts"
 import type { Operation, Request } from "../core/Operation.ts"
@@ -46,6 +47,7 @@ import { Reader } from "./Reader.ts"
 import { ReadSql } from "./ReadSql.ts"
 import * as Replay from "./Replay.ts"
 import * as Rows from "./Rows.ts"
+import { steady } from "./steady.ts"
 import * as Upkeep from "./Upkeep.ts"
 import * as Verify from "./Verify.ts"
 import * as VerifyPart from "./VerifyPart.ts"
@@ -136,6 +138,8 @@ const segmentBytesMaxDefault = 64 * 1024 * 1024
 const groupRowsMaxDefault = 512
 const checkpointRows = 1_000
 
+const isIntact = ({ _tag }: VerifyReport): boolean => _tag === "Intact"
+
 const nameOf = (paths: Path.Path, name: string): string => paths.parse(name).name
 
 /** The read methods that both services share. */
@@ -185,12 +189,17 @@ const makeReading = Effect.fnUntraced(function* (
       found.flatMap((one) => (one._tag === "Sound" ? [one.checkpoint] : []))
     ).pipe(Effect.withSpan("Ledger.checkpoints"), Effect.provideContext(files)),
     operations: Effect.provideContext(Operations.all(journal.layout, hashes), files),
-    manifest: Effect.provideContext(Manifests.compute(source), files),
-    verify: (options) =>
-      Effect.provideContext(Verify.journal(journal, hashes, { ...options, sql }), files),
+    manifest: provided(steady(journal.layout, Manifests.compute(source), Manifest.isSound)),
+    verify: (options) => {
+      const look = Verify.journal(journal, hashes, { ...options, sql })
+      return provided(steady(journal.layout, look, isIntact))
+    },
     parity: Effect.flatMap(settled, ({ head }) =>
       Replay.parity(sql, journal, hashes, "sealog_index", head.seq)
-    ).pipe(Effect.withSpan("Ledger.parity")),
+    ).pipe(
+      (look) => provided(steady(journal.layout, look, ({ isConsistent }) => isConsistent)),
+      Effect.withSpan("Ledger.parity")
+    ),
     backup: (directory) =>
       Effect.gen(function* () {
         const { head, place } = yield* settled
@@ -498,5 +507,5 @@ export const verify = Effect.fnUntraced(function* (
   const layout = Layout.of(paths, location)
   yield* HomeModule.readIdentity(layout)
   const journal = yield* Journal.makeReader(layout, { lineBytesMax })
-  return yield* Verify.journal(journal, hashes, options)
+  return yield* steady(layout, Verify.journal(journal, hashes, options), isIntact)
 })
