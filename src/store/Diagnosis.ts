@@ -231,7 +231,6 @@ export const diagnose = Effect.fn("Ledger.diagnose")(function* ({
   FileSystem.FileSystem | Path.Path
 > {
   const { layout } = journal
-  const { files, misplaced } = yield* journal.listing
   const closes: Array<string> = []
   for (const found of yield* Operations.list(layout, hashes)) {
     const standing = yield* Operations.standing(layout, found, hashes)
@@ -244,6 +243,8 @@ export const diagnose = Effect.fn("Ledger.diagnose")(function* ({
       ? undefined
       : yield* Effect.mapError(Mirror.settled(sql), mirrorError("read its head"))
   const stated = yield* Checkpoints.list(layout, hashes)
+  // Last: beside a writer the journal has at least what the others have stated before.
+  const { files, misplaced } = yield* journal.listing
   const sizes = new Set(
     stated.flatMap((one) => (one._tag === "Sound" ? [one.checkpoint.size] : []))
   )

@@ -230,6 +230,20 @@ export const count = (
 ): Effect.Effect<number, JournalError, FileSystem.FileSystem | Path.Path> =>
   Effect.map(names(layout), ({ length }) => length)
 
+/** Which operations there are and which of them have ended, as one text to be compared. */
+export const state = Effect.fnUntraced(function* (
+  layout: Layout
+): Effect.fn.Return<string, JournalError, FileSystem.FileSystem | Path.Path> {
+  const paths = yield* Path.Path
+  const all = yield* Effect.forEach(yield* names(layout), (name) =>
+    Effect.map(
+      durable.kindAt(paths.join(layout.operations, name, "outcome.json")),
+      (kind) => `${name} ${kind}`
+    )
+  )
+  return all.join("\n")
+})
+
 /** Every folder of `operations/`, the oldest first. */
 export const list = Effect.fnUntraced(function* (
   layout: Layout,
