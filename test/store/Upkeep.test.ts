@@ -144,7 +144,7 @@ describe("Upkeep", () => {
             assert.deepStrictEqual(yield* made(ledger), [])
             fs.rmSync(place)
             yield* append(ledger, 1)
-            assert.deepStrictEqual(yield* made(ledger), [[1, 4, "every 2 rows"]])
+            assert.deepStrictEqual(yield* made(ledger), [[2, 4, "every 2 rows"]])
             fs.rmSync(place, { recursive: true })
             fs.writeFileSync(place, "in the way")
             yield* append(ledger, 1)
