@@ -120,7 +120,9 @@ export const read = Effect.fnUntraced(function* (
   const since = Result.isSuccess(parsed)
     ? Timestamp.toMillis(parsed.success.acquiredAt)
     : Option.getOrUndefined(mtime)?.getTime()
-  const text = new TextDecoder("utf-8", { ignoreBOM: true }).decode(bytes.subarray(0, LockMarker.bytesMax))
+  const text = new TextDecoder("utf-8", { ignoreBOM: true }).decode(
+    bytes.subarray(0, LockMarker.bytesMax)
+  )
   const ageMillis = since === undefined ? null : now - since
   return { path, text, parsed, isTorn: LockMarker.isTorn(bytes), ageMillis }
 })
