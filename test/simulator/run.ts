@@ -68,7 +68,10 @@ const troubles: ReadonlySet<string> = new Set([
 
 const toldTags: { readonly [tag: string]: "unknown" | "nothing" } = { OutcomeUnknown: "unknown" }
 
-/** How many operations of the disk were before each step, and when the ledger was open each time. */
+/**
+ * How many operations of the disk were before each step and each repair, and when the ledger was
+ * open each time.
+ */
 export interface Marks {
   readonly steps: Array<number>
   readonly opened: Array<number>
@@ -142,6 +145,7 @@ class Run {
       if (damage === undefined) return
       yield* this.#life(() => Effect.void)
       if (!this.#closedWell || !this.#compared) return
+      this.#marks.steps.push((yield* this.#disk.operations).length)
       yield* this.#upkeep.repair(damage)
       this.#closedWell = false
     })
@@ -210,6 +214,10 @@ class Run {
       records.openedWith(checkpoints)
       if (report._tag !== "Intact") contradiction(`not intact: ${JSON.stringify(report)}`)
       if (!parity.isConsistent) contradiction(`not consistent: ${JSON.stringify(parity)}`)
+      // What takes rows out of the mirror is durable there before the journal loses them.
+      if (JSON.stringify(ledger.opened).includes("MirrorTakenBack")) {
+        contradiction(`the mirror was ahead: ${JSON.stringify(ledger.opened)}`)
+      }
       const isClean = ledger.opened._tag === "Clean"
       if (mustBeClean && !isClean) contradiction(`not clean: ${JSON.stringify(ledger.opened)}`)
       yield* this.#paper.checkCut(ledger.opened)
