@@ -253,10 +253,16 @@ export const diagnose = Effect.fn("Ledger.diagnose")(function* ({
   const findings: Array<string> = walked.finding === undefined ? [] : [walked.finding]
   findings.push(...misplaced.map(({ actual, path }) => `${path} is ${actual}`))
   if (isMirrorUnreadable) findings.push("the mirror cannot be read")
-  const judged =
+  const mirror =
     sql === undefined || settled === undefined
       ? undefined
       : yield* judgeMirror(journal, files, sql, settled, walked, hashes)
+  const cutBy =
+    mirror === undefined || sql === undefined || settled === undefined
+      ? undefined
+      : yield* Anchor.cutBy(sql, journal, settled.head, hashes)
+  // A mirror of before a rollback is taken back by opening.
+  const judged = cutBy !== undefined && cutBy.to.seq <= to.seq ? undefined : mirror
   if (judged !== undefined) findings.push(judged.finding)
   const checkpoints = stated.flatMap((one) => {
     if (one._tag === "None") return []
