@@ -224,10 +224,17 @@ const makeReading = Effect.fnUntraced(function* (
     ),
     backup: (directory) =>
       Effect.gen(function* () {
+        const taken = Operations.taken(journal.layout, hashes)
+        const before = yield* taken
         const { head, place } = yield* settled
         // What the index says of the newest row decides how much is copied.
         if (place !== undefined) yield* rows.get(head.seq)
-        const copy = Backup.make(journal, hashes, head, place, directory, isThere(head))
+        // One of rows that came since leaves the head, but is none of what is copied.
+        const isSame = Effect.map(provided(taken), (now) => now === before)
+        const isStill = Effect.flatMap(isThere(head), (there) =>
+          there ? isSame : Effect.succeed(false)
+        )
+        const copy = Backup.make(journal, hashes, head, place, directory, isStill)
         return yield* notRolledBack(copy, head, "back up", directory)
       }).pipe(Effect.catchTag("EventNotFound", Effect.die), Effect.provideContext(files)),
     export: (file) =>

@@ -253,6 +253,18 @@ export const list = Effect.fnUntraced(function* (
   return yield* Effect.forEach(yield* names(layout), (name) => look(layout, name, hashes))
 })
 
+/** Which rollbacks and repairs have ended, as one text to be compared. */
+export const taken = (
+  layout: Layout,
+  hashes: Hashes.Hashes
+): Effect.Effect<string, JournalError, FileSystem.FileSystem | Path.Path> =>
+  Effect.map(list(layout, hashes), (all) =>
+    all
+      .filter(({ isEnded, plan }) => isEnded && plan !== undefined && Op.isRollback(plan))
+      .map(({ id }) => id)
+      .join(" ")
+  )
+
 /** An operation as it is told. */
 const told = (paths: Path.Path, found: Found): Op.Operation => {
   const { failure, folder, id, isEnded, outcome, plan, trouble } = found

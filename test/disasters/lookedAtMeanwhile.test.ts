@@ -1,9 +1,10 @@
 /** A ledger that is rolled back or written while somebody looks through it: no finding is made of it. */
 import * as path from "node:path"
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, FileSystem } from "effect"
+import { Effect, Exit, FileSystem } from "effect"
 import * as SealogNode from "../../src/platform/SealogNode.ts"
 import * as Ledger from "../../src/store/Ledger.ts"
+import { Reader } from "../../src/store/Reader.ts"
 import * as TestLedger from "../../src/testing/TestLedger.ts"
 import { named, using } from "../store/ledgerFixtures.ts"
 
@@ -76,6 +77,33 @@ describe("A rollback beside", () => {
       })
     )
   }
+})
+
+describe("A rollback of rows that came since, beside", () => {
+  it.live("a backup ends it, or is not in it", () =>
+    Effect.gen(function* () {
+      const onward = (ledger: Service) =>
+        Effect.gen(function* () {
+          yield* ledger.append(named("g"))
+          const seven = yield* ledger.checkpoint("seven")
+          yield* ledger.append(named("h"))
+          yield* ledger.rollback(seven, by)
+        })
+      const to = path.join(yield* TestLedger.directory, "copy")
+      const copied = yield* meanwhile(third, onward, (directory) =>
+        Effect.exit(Reader.use((reader) => reader.backup(to))).pipe(
+          Effect.provide(Ledger.layerReader({ directory })),
+          Effect.provide(SealogNode.layerMirrorReadOnly(path.join(directory, "mirror.sqlite")))
+        )
+      )
+      if (Exit.isFailure(copied)) {
+        assert.match(String(copied.cause), /rolled back meanwhile/)
+        return
+      }
+      const report = yield* Ledger.verify({ directory: to })
+      assert.strictEqual(report._tag, "Intact", JSON.stringify(report))
+    }).pipe(Effect.provide(SealogNode.layerPlatform))
+  )
 })
 
 describe("An append beside", () => {
