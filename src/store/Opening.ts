@@ -132,35 +132,6 @@ const checkBehind = Effect.fnUntraced(function* (
   return yield* diverged(journal, head.seq, reason, expected, String(row.leaf_hash))
 })
 
-/** Each file before the mirror's newest row ends where the index says that the next one begins. */
-const checkFollowing = Effect.fnUntraced(function* (
-  sql: SqlClient.SqlClient,
-  journal: JournalReader,
-  files: ReadonlyArray<JournalFile>,
-  until: number
-) {
-  if (journal.format === "cortex") return
-  for (const [nth, next] of files.entries()) {
-    if (next.segment > until) return
-    const file = files[nth - 1]
-    const place = { path: file?.path ?? next.path, offset: file?.bytes ?? 0 }
-    const damage = (reason: string) =>
-      damagedAt(journal, { ...place, seq: next.segment, reason, follows: true })
-    if (file === undefined) {
-      if (next.segment !== 1) return yield* damage(`the first segment is ${next.segment}`)
-      continue
-    }
-    const last = next.segment - 1
-    const row = yield* Effect.mapError(Mirror.at(sql, last), mirrorError("find a segment's end"))
-    if (row === undefined) continue
-    const { length, offset, segment } = Mirror.placeOf(row)
-    const end = offset + length + 1
-    if (segment === file.segment && end === file.bytes) continue
-    const said = `row ${last} ends at byte ${end} of segment ${segment}`
-    return yield* damage(`segment ${next.segment} does not follow: ${said}`)
-  }
-})
-
 const scan = Effect.fnUntraced(function* (
   journal: JournalReader,
   files: ReadonlyArray<JournalFile>,
@@ -400,7 +371,6 @@ export const recover: (
   const checkpoint = yield* Checkpoints.newestSound(layout, hashes)
   const { from, settled } = yield* anchor(sql, journal, files, hashes, actions)
   yield* checkBehind(sql, journal, settled, checkpoint)
-  if (settled.seq > 0) yield* checkFollowing(sql, journal, files, from.segment)
   const following = OpeningSignatures.withStated(given, checkpoint)
   const known = yield* OpeningSignatures.behind(
     { sql, journal, hashes, following },

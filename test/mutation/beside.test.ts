@@ -13,6 +13,7 @@ import { Effect } from "effect"
 import * as TestLedger from "../../src/testing/TestLedger.ts"
 import { utf8 } from "../core/history.ts"
 import { opening } from "../store/crashKit.ts"
+import { planText } from "../store/plans.ts"
 import { directoryLedger as made, identity } from "./fixture.ts"
 import type { Lab } from "./lab.ts"
 import { Findings, makeLab, outcomeOf, provideLab } from "./lab.ts"
@@ -100,9 +101,8 @@ const tornBy = (torn: number) => {
   const start = (made.lines[3]?.offset ?? 0) + (made.lines[3]?.bytes.byteLength ?? 0) + 1
   const tail = whole.subarray(start, start + torn)
   const sha256 = crypto.createHash("sha256").update(tail).digest("hex")
-  const cut = [{ file: last, offset: start, bytes: torn, sha256 }]
-  const plan = { id, kind: "recovery", at: "2026-01-01T00:00:00Z", reason: "torn", cut }
-  return { start, tail, plan: utf8.encode(`${JSON.stringify(plan)}\n`) }
+  const cut = [{ file: last, offset: start, bytes: torn, sha256, rows: null, kept: `${last}.cut` }]
+  return { start, tail, plan: utf8.encode(planText({ id, cut })) }
 }
 
 /** How far the operation came: planned; its bytes copied; cut; its outcome said. */
@@ -181,12 +181,13 @@ describe("a mutated operation", () => {
       for (const { file, offset, seq } of made.lines) {
         const bytes = made.files.get(file) ?? Uint8Array.of()
         const sha256 = crypto.createHash("sha256").update(bytes.subarray(offset)).digest("hex")
-        const cut = [{ file, offset, bytes: bytes.byteLength - offset, sha256 }]
-        const plan = { id, kind: "recovery", at: "2026-01-01T00:00:00Z", reason: "torn", cut }
+        const length = bytes.byteLength - offset
+        const cut = [{ file, offset, bytes: length, sha256, rows: null, kept: `${file}.cut` }]
+        const plan = planText({ id, cut })
         for (const mirrored of [0, 1, 3, 4, 7]) {
           yield* lab.put(made.files, mirrored)
           const at = path.join(lab.layout.operations, id, "plan.json")
-          lab.disk.write(at, utf8.encode(JSON.stringify(plan)))
+          lab.disk.write(at, utf8.encode(plan))
           const { changes, message, tag } = yield* lab.open
           const isAllowed = file === last && seq > mirrored
           const isRight = isAllowed
@@ -211,7 +212,7 @@ describe("a mutated operation", () => {
           for (const state of ["planned", "copied", "cut"] as const) {
             const operation = operationIn(state, torn)
             const plan = operation.folder["plan.json"] ?? Uint8Array.of()
-            const [from, to] = ['"offset":', ',"sha256"'].map((text) =>
+            const [from, to] = ['"bytes":', ',"sha256"'].map((text) =>
               Buffer.from(plan).indexOf(text)
             )
             const flips: KindsAt = (at) =>

@@ -107,7 +107,7 @@ const makeMirror = Effect.gen(function* () {
 
   /** Keep what it holds now as what it is put back from. */
   const keep = Effect.forEach(
-    tables,
+    [...tables, "sealog_state"],
     (table) => sql`CREATE TEMP TABLE ${sql(`was_${table}`)} AS SELECT * FROM ${sql(table)}`
   )
 
@@ -115,6 +115,10 @@ const makeMirror = Effect.gen(function* () {
   const put = Effect.fnUntraced(function* (rows: number) {
     if (rows === mirrored) return
     for (const table of tables) yield* sql`DELETE FROM ${sql(table)}`
+    // A tree of more rows than these would be of a history that the mirror never met.
+    yield* sql`DELETE FROM sealog_state WHERE name = 'tree'`
+    yield* sql`INSERT INTO sealog_state SELECT * FROM was_sealog_state
+      WHERE name = 'tree' AND seq <= ${rows}`
     yield* sql`INSERT INTO events SELECT e.* FROM was_events e JOIN was_sealog_index i
       ON e.id = i.event_id WHERE seq <= ${rows}`
     yield* sql`INSERT INTO sealog_index SELECT * FROM was_sealog_index WHERE seq <= ${rows}`

@@ -17,6 +17,7 @@ import * as TestLedger from "../../src/testing/TestLedger.ts"
 import { image, opening, platformOver, watchedFiles } from "../store/crashKit.ts"
 import type { Watch } from "../store/crashKit.ts"
 import { meddle } from "../store/ledgerFixtures.ts"
+import { planText } from "../store/plans.ts"
 import type { Made } from "./fixture.ts"
 import { alien, cortexLedger, directoryLedger, identity } from "./fixture.ts"
 import { outcomeOf } from "./lab.ts"
@@ -43,9 +44,9 @@ const sha256 = (bytes: Uint8Array) => crypto.createHash("sha256").update(bytes).
 const plan = (home: string, file: string): void => {
   const folder = path.join(home, "operations", "op_0")
   fs.mkdirSync(folder, { recursive: true })
-  const cut = [{ file, offset: 0, bytes: tempting.byteLength, sha256: sha256(tempting) }]
-  const made = { id: "op_0", kind: "recovery", at: "2026-01-01T00:00:00Z", reason: "torn", cut }
-  fs.writeFileSync(path.join(folder, "plan.json"), JSON.stringify(made))
+  const range = { file, offset: 0, bytes: tempting.byteLength, sha256: sha256(tempting) }
+  const cut = [{ ...range, rows: null, kept: "rows.cut" }]
+  fs.writeFileSync(path.join(folder, "plan.json"), planText({ id: "op_0", cut }))
 }
 
 const plans: ReadonlyArray<Case> = [
