@@ -36,9 +36,9 @@ const changes: ReadonlyArray<string> = [
   ...["session_id", "source_attestation_json", "trace_id"].map(
     (column) => `ALTER TABLE events DROP COLUMN ${column}`
   ),
-  ...["event_type", "leaf_hash", "parent_seq"].map(
-    (column) => `ALTER TABLE sealog_index DROP COLUMN ${column}`
-  ),
+  ...["event_type", "leaf_hash"].map((column) => `ALTER TABLE sealog_index DROP COLUMN ${column}`),
+  // SQLite drops no column that an index names.
+  "DROP INDEX sealog_index_parent; ALTER TABLE sealog_index DROP COLUMN parent_seq",
   "ALTER TABLE events RENAME COLUMN event_hash TO other",
   "ALTER TABLE sealog_index RENAME COLUMN leaf_hash TO other",
   "ALTER TABLE sealog_keys RENAME COLUMN value TO other",
