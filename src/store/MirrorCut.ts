@@ -9,6 +9,7 @@ import type { SqlClient } from "effect/sql"
 import * as durable from "./durable.ts"
 import type { JournalError, MirrorError } from "./errors.ts"
 import { journalError, mirrorError } from "./errors.ts"
+import * as TimeBlocks from "./TimeBlocks.ts"
 
 const pageRows = 500
 
@@ -90,6 +91,7 @@ export const cut = Effect.fnUntraced(function* (
           (SELECT event_id FROM sealog_index WHERE seq > ${until})`
     yield* sql`DELETE FROM sealog_keys WHERE seq > ${until}`
     yield* sql`DELETE FROM sealog_index WHERE seq > ${until}`
+    yield* TimeBlocks.cut(sql, until)
     yield* sql`DELETE FROM sealog_state WHERE seq > ${until}`
   }).pipe(
     sql.withTransaction,

@@ -12,6 +12,7 @@ import { Context, Schema } from "effect"
 import type { ChainBroken, Head } from "../core/Chain.ts"
 import type { Checkpoint } from "../core/Checkpoint.ts"
 import type { Event, EventUndecodable, Position, Typed } from "../core/Event.ts"
+import type { Filter, Times } from "../core/Filter.ts"
 import type { AnyKind } from "../core/Kind.ts"
 import type { Operation } from "../core/Operation.ts"
 import type { ParityReport } from "../core/Parity.ts"
@@ -45,6 +46,7 @@ export class PositionUnknown extends Schema.TaggedError<PositionUnknown>()("Posi
   }
 }
 
+export type { Filter, Times } from "../core/Filter.ts"
 export { RolledBack } from "./CutHistory.ts"
 
 /** What is wrong with a position that reading is to go on from. */
@@ -57,10 +59,11 @@ export type ReadError = JournalError | MirrorError | RowDamaged
  * Which rows, in the order of their seq: those for which all of it holds. Of these `limit` leaves the
  * first, and `last` the newest of what is left then. Every number is a whole one.
  *
- * What no row is read for is believed of the index: a row whose type or parent it has wrong may be
- * left out, which `verify` finds. What is read is checked.
+ * What no row is read for is believed of the index: a row that it has lost, or of which it has type,
+ * parent, keys, session, trace or time wrong, may be left out, which `verify` finds. What is read is
+ * checked.
  */
-export interface Query<out K extends AnyKind = never> {
+export interface Query<out K extends AnyKind = never> extends Filter<K>, Times {
   /** Rows after this position; one that was cut, or never was, is an error. */
   readonly after?: Position | undefined
   /** Rows up to this seq, itself included. */
@@ -69,8 +72,6 @@ export interface Query<out K extends AnyKind = never> {
   readonly segment?: number | undefined
   /** Only rows that no row names as its parent, when the stream begins. */
   readonly leaves?: boolean | undefined
-  /** Only rows of the types that these kinds read, decoded by the first one that reads them. */
-  readonly kinds?: ReadonlyArray<K> | undefined
   /** The most rows. */
   readonly limit?: number | undefined
   /** Only the newest n of what would be answered otherwise. */

@@ -18,7 +18,7 @@ import { directoryLedger as made, identity } from "./fixture.ts"
 import { Findings, outcomeOf } from "./lab.ts"
 import { ours, share, sweepMillisMax } from "./turns.ts"
 
-const tables = ["events", "sealog_index", "sealog_keys", "sealog_migrations"]
+const tables = ["events", "sealog_index", "sealog_keys", "sealog_times", "sealog_migrations"]
 
 const lost = "SELECT RAISE(ABORT, 'no')"
 
