@@ -24,6 +24,7 @@ import * as Checkpoints from "./Checkpoints.ts"
 import * as durable from "./durable.ts"
 import type { JournalError } from "./errors.ts"
 import { MirrorError, mirrorError, RowDamaged, unwritableBecause } from "./errors.ts"
+import type { Expectation } from "./Expectation.ts"
 import * as Export from "./Export.ts"
 import type { Guard } from "./Guard.ts"
 import * as HomeModule from "./Home.ts"
@@ -46,9 +47,11 @@ import * as Replay from "./Replay.ts"
 import * as Rows from "./Rows.ts"
 import * as Verify from "./Verify.ts"
 import * as VerifyPart from "./VerifyPart.ts"
-import type { AppendError, AppendOptions, Receipt } from "./Receipt.ts"
+import type { AppendError, AppendOptions, ExpectationRefusal, Receipt } from "./Receipt.ts"
 import * as Writer from "./Writer.ts"
 
+export type { Expectation } from "./Expectation.ts"
+export { headAt, noneSince } from "./Expectation.ts"
 export { hasSidecar, sidecarPath } from "./Home.ts"
 
 /** The hash functions that are used; plain code where nothing faster is given. */
@@ -63,12 +66,15 @@ export class Ledger extends Context.Service<
     /** How it opened, and what was recovered. */
     readonly opened: OpenReport
     /** Append one event. When this answers, it survives a crash in both legs. */
-    readonly append: (draft: Draft, options?: AppendOptions) => Effect.Effect<Receipt, AppendError>
+    readonly append: <X extends Expectation | undefined = undefined>(
+      draft: Draft,
+      options?: AppendOptions<X>
+    ) => Effect.Effect<Receipt, AppendError | ExpectationRefusal<X>>
     /** Append several as one group: after a crash all of them are there, or none is. */
-    readonly appendAll: (
+    readonly appendAll: <X extends Expectation | undefined = undefined>(
       drafts: ReadonlyArray<Draft>,
-      options?: AppendOptions
-    ) => Effect.Effect<ReadonlyArray<Receipt>, AppendError>
+      options?: AppendOptions<X>
+    ) => Effect.Effect<ReadonlyArray<Receipt>, AppendError | ExpectationRefusal<X>>
     /**
      * Make rows of lines of elsewhere, as an operation; run again, it adds nothing that is there.
      * Lines that are refused are reported. When this answers, what it appended survives a crash.
@@ -314,12 +320,14 @@ const open = Effect.fnUntraced(function* (settings: Settings) {
   yield* Effect.addFinalizer(() => writer.close)
   const opened: OpenReport =
     actions.length === 0 ? { _tag: "Clean", head } : { _tag: "Recovered", head, actions }
-  const appendAll = Effect.fn("Ledger.appendAll")(writer.submit)
-  const append = Effect.fn("Ledger.append")(function* (draft: Draft, options: AppendOptions = {}) {
-    const [receipt] = yield* writer.submit([draft], options)
-    if (receipt === undefined) return yield* Effect.die(new Error("an append without an answer"))
-    return receipt
-  })
+  const append = <X extends Expectation | undefined = undefined>(
+    draft: Draft,
+    options: AppendOptions<X> = {}
+  ) =>
+    Effect.map(writer.submit([draft], options), ([receipt]) => {
+      if (receipt === undefined) throw new Error("an append without an answer")
+      return receipt
+    }).pipe(Effect.withSpan("Ledger.append"))
   const maintenance = yield* Maintenance.make({ journal, journalWriter, writer, sql, hashes })
   const numbers = settings.numbers ?? "lossless"
   return Ledger.of({
@@ -328,7 +336,8 @@ const open = Effect.fnUntraced(function* (settings: Settings) {
     opened,
     import: yield* Import.make({ journal, rows, writer, numbers, hashes }),
     append,
-    appendAll: (drafts, options = {}) => appendAll(drafts, options),
+    appendAll: (drafts, options = {}) =>
+      Effect.withSpan(writer.submit(drafts, options), "Ledger.appendAll"),
     replay: makeReplay(journal, sql, hashes, writer, reading.parity)
   })
 })

@@ -37,7 +37,10 @@ import * as Selection from "./Selection.ts"
 const pageRows = 256
 
 /** The part of the reader that finds rows through the index. */
-export interface Rows extends Pick<IndexedRows, "head" | "get" | "event"> {
+export interface Rows extends Pick<
+  IndexedRows,
+  "head" | "get" | "event" | "checkPosition" | "wrongKeys" | "indexGap"
+> {
   readonly events: (query?: Query<AnyKind>) => Stream.Stream<Event, PositionError | ReadError>
   readonly path: (
     leaf: string | number,
@@ -53,11 +56,14 @@ export const make = Effect.fnUntraced(function* (
   hashes: Hashes.Hashes
 ) {
   const rows = yield* Indexed.make(journal, sql, hashes)
-  const { event, get, head } = rows
+  const { checkPosition, event, get, head, indexGap, wrongKeys } = rows
   return {
     head,
     get,
     event,
+    checkPosition,
+    wrongKeys,
+    indexGap,
     events: (query = {}) => Stream.unwrap(eventsOf(rows, query)),
     path: (leaf, query = {}) => Stream.unwrap(Paths.make(rows, leaf, query)),
     summary: summaryOf(rows)

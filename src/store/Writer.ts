@@ -32,7 +32,8 @@ import * as Policy from "../core/Policy.ts"
 import * as Row from "../core/Row.ts"
 import * as Timestamp from "../core/Timestamp.ts"
 import { JournalError, MirrorError, mirrorError } from "./errors.ts"
-import type { Planned, Voted } from "./Group.ts"
+import * as Expectation from "./Expectation.ts"
+import type { Denied, Planned, Voted } from "./Group.ts"
 import * as Group from "./Group.ts"
 import type { Place } from "./Journal.ts"
 import type { JournalWriter } from "./JournalWriter.ts"
@@ -41,7 +42,7 @@ import * as Mirror from "./Mirror.ts"
 import * as MirrorTree from "./MirrorTree.ts"
 import type { PolicyGate } from "./PolicyGate.ts"
 import type { Rows } from "./Rows.ts"
-import type { AppendError, AppendOptions, Receipt, Refusal } from "./Receipt.ts"
+import type { AppendError, AppendOptions, ExpectationRefusal, Receipt } from "./Receipt.ts"
 import { LedgerClosed, MirrorBehind } from "./Receipt.ts"
 
 export interface WriterSettings {
@@ -75,13 +76,16 @@ interface Dependencies {
 
 interface Request extends Group.Append {
   readonly bytes: number
-  readonly answer: Deferred.Deferred<ReadonlyArray<Receipt>, AppendError>
+  readonly answer: Deferred.Deferred<
+    ReadonlyArray<Receipt>,
+    AppendError | ExpectationRefusal<Expectation.Expectation>
+  >
 }
 
 /** Internal: ends a transaction that holds rows of an append which was refused after all. */
 class Refused extends Data.TaggedError("Refused")<{
   readonly request: Request
-  readonly refusal: Refusal
+  readonly refusal: Denied
 }> {}
 
 /** What fails a whole group before any of it is durable. */
@@ -95,7 +99,7 @@ const isGroupError = (
 
 /** A group that was asked and encoded: what each of its appends will be told. */
 interface Settled {
-  readonly answers: ReadonlyArray<Result.Result<ReadonlyArray<Planned>, Refusal>>
+  readonly answers: ReadonlyArray<Result.Result<ReadonlyArray<Planned>, Denied>>
   readonly encoded: Row.Group
 }
 
@@ -127,7 +131,7 @@ export const make = Effect.fnUntraced(function* (deps: Dependencies) {
   const vote = Effect.fnUntraced(function* (
     draft: Draft.Draft,
     index: number,
-    options: AppendOptions
+    options: Group.Append["options"]
   ) {
     const completed = Draft.complete(draft, {
       id: EventId.fromUlid(yield* random.ulid),
@@ -227,6 +231,12 @@ export const make = Effect.fnUntraced(function* (deps: Dependencies) {
 
   // ---- answers ----------------------------------------------------------------------------------
 
+  /** What came between is told with its leaf hash, so not before the group is encoded. */
+  const denial = (denied: Denied, encoded: Row.Group) =>
+    denied._tag === "Unmet"
+      ? Expectation.failed(denied, encoded, head, settings.encode.format, hashes)
+      : denied
+
   const tell = Effect.fnUntraced(function* (
     requests: ReadonlyArray<Request>,
     { answers, encoded }: Settled,
@@ -236,7 +246,7 @@ export const make = Effect.fnUntraced(function* (deps: Dependencies) {
       const answer = answers[nth]
       if (answer === undefined) continue
       if (Result.isFailure(answer)) {
-        yield* Deferred.fail(request.answer, answer.failure)
+        yield* Deferred.fail(request.answer, denial(answer.failure, encoded))
         continue
       }
       const receipts = Group.receiptsOf(answer.success, encoded)
@@ -274,19 +284,20 @@ export const make = Effect.fnUntraced(function* (deps: Dependencies) {
     // Before the transaction: where it cannot even begin, the group before this one is not this one.
     durable = undefined
     const exit = yield* Effect.exit(Effect.andThen(unlock, sql.withTransaction(transact(requests))))
-    const tellHeld = Effect.forEach(
-      held,
-      ({ request, refusal }) => Deferred.fail(request.answer, refusal),
-      { discard: true }
-    )
+    const tellHeld = ({ encoded }: Settled) =>
+      Effect.forEach(
+        held,
+        ({ request, refusal }) => Deferred.fail(request.answer, denial(refusal, encoded)),
+        { discard: true }
+      )
     if (Exit.isSuccess(exit)) {
-      yield* tellHeld
+      yield* tellHeld(exit.value)
       return yield* tell(requests, exit.value, undefined)
     }
     const error = Cause.squash(exit.cause)
     if (durable !== undefined) {
       behind = true
-      yield* tellHeld
+      yield* tellHeld(durable)
       return yield* tell(requests, durable, error)
     }
     if (error instanceof Refused) {
@@ -366,10 +377,13 @@ export const make = Effect.fnUntraced(function* (deps: Dependencies) {
     else yield* Effect.yieldNow
   }).pipe(Effect.forever)
 
-  const submit = Effect.fnUntraced(function* (
+  const submitAny = Effect.fnUntraced(function* (
     drafts: ReadonlyArray<Draft.Draft>,
-    options: AppendOptions
-  ): Effect.fn.Return<ReadonlyArray<Receipt>, AppendError> {
+    options: Group.Append["options"]
+  ): Effect.fn.Return<
+    ReadonlyArray<Receipt>,
+    AppendError | ExpectationRefusal<Expectation.Expectation>
+  > {
     if ((yield* Group.Asking) === own) {
       return yield* Effect.die(new Error("a gate that appends to its own ledger waits for itself"))
     }
@@ -377,7 +391,7 @@ export const make = Effect.fnUntraced(function* (deps: Dependencies) {
     const voted: Array<Voted> = []
     for (const [index, draft] of drafts.entries()) voted.push(yield* vote(draft, index, options))
     if (voted.length === 0) return []
-    const answer = Deferred.makeUnsafe<ReadonlyArray<Receipt>, AppendError>()
+    const answer: Request["answer"] = Deferred.makeUnsafe()
     const bytes = voted.reduce((sum, { draft }) => sum + draft.payloadText.length, 0)
     const request: Request = { drafts: voted, options, bytes, answer }
     return yield* Effect.uninterruptibleMask((restore) =>
@@ -394,6 +408,16 @@ export const make = Effect.fnUntraced(function* (deps: Dependencies) {
       })
     )
   })
+
+  const submit = <X extends Expectation.Expectation | undefined = undefined>(
+    drafts: ReadonlyArray<Draft.Draft>,
+    options: AppendOptions<X>
+  ) =>
+    // Only where something is expected can it fail as that is not so, which TypeScript cannot follow.
+    submitAny(drafts, options) as Effect.Effect<
+      ReadonlyArray<Receipt>,
+      AppendError | ExpectationRefusal<X>
+    >
 
   /** Let the group under way settle, fail what waits, take nothing more. */
   const close = Effect.suspend(() => {
@@ -465,13 +489,17 @@ const isBreakGlass = Schema.is(Policy.BreakGlass)
 const isDecision = Schema.is(Policy.Decision)
 
 /** Options come from JavaScript too, and a malformed one may not reach the writer. */
-const checkOptions = ({ breakGlass, decisions }: AppendOptions) => {
+const checkOptions = ({ breakGlass, decisions, expect }: Group.Append["options"]) => {
   const wrong =
     breakGlass !== undefined && !isBreakGlass(breakGlass)
       ? "/breakGlass"
-      : [decisions?.ledger, decisions?.mirror].every((one) => one === undefined || isDecision(one))
-        ? undefined
-        : "/decisions"
+      : expect !== undefined && !(expect instanceof Expectation.Expectation)
+        ? "/expect"
+        : [decisions?.ledger, decisions?.mirror].every(
+              (one) => one === undefined || isDecision(one)
+            )
+          ? undefined
+          : "/decisions"
   const sides = { expected: "what its type says", actual: "something else" }
   return wrong === undefined
     ? Effect.void
