@@ -1,5 +1,5 @@
 /**
- * Append: sealog with 1 and with 64 waiting, beside what one would write by hand.
+ * Append: sealog with 1 and with 64 waiting, unsigned and signed, beside what one would write by hand.
  *
  * Every contestant has files of its own in one directory, so that all meet the same disk, and takes
  * its turns in a fixed order, round after round. Files stay open from turn to turn. The first
@@ -11,7 +11,7 @@ import * as fs from "node:fs"
 import * as path from "node:path"
 import { DatabaseSync } from "node:sqlite"
 import { Ledger } from "../src/index.ts"
-import { SealogNode } from "../src/platform/index.ts"
+import { Ed25519Keys, SealogNode } from "../src/platform/index.ts"
 import { median, micros, perSecond, ratio, table, times } from "./measure.ts"
 import * as original from "./original.ts"
 import * as rows from "./rows.ts"
@@ -24,9 +24,19 @@ const waitingMany = 64
 const microsPerRow = (begun: number, count: number): number =>
   ((performance.now() - begun) * 1000) / count
 
-/** An open ledger, and `waiting` fibers that each append one row after the other. */
-const sealog = Effect.fnUntraced(function* (directory: string, waiting: number, count: number) {
-  const layer = SealogNode.layer({ directory: path.join(directory, `sealog-${waiting}`) })
+/** An open ledger, signed or not, and `waiting` fibers that each append one row after the other. */
+const sealog = Effect.fnUntraced(function* (
+  directory: string,
+  waiting: number,
+  count: number,
+  isSigned = false
+) {
+  const name = isSigned ? `signed-${waiting}` : `sealog-${waiting}`
+  const options = { directory: path.join(directory, name) }
+  const seed = new Uint8Array(32).fill(7)
+  const layer = isSigned
+    ? Layer.provide(SealogNode.layerSigned(options), Ed25519Keys.layerSeed(seed))
+    : SealogNode.layer(options)
   const ledger = Context.get(yield* Layer.build(layer), Ledger.Ledger)
   let first = 0
   const turn: Turn = Effect.gen(function* () {
@@ -107,6 +117,8 @@ const beside = (program: string, directory: string, count: number): Turn =>
 const names = {
   one: "sealog, 1 waiting",
   many: `sealog, ${waitingMany} waiting`,
+  signedOne: "signed, 1 waiting",
+  signedMany: `signed, ${waitingMany} waiting`,
   bareOne: "write+fsync, 1 row each",
   bareMany: `write+fsync, ${waitingMany} rows each`,
   sqlite: "SQLite, 1 commit each, FULL",
@@ -142,6 +154,7 @@ export const run = Effect.fnUntraced(function* (
   const few = lines.slice(0, settings.rows)
   const contestants = new Map<string, Turn>([
     [names.one, yield* sealog(directory, 1, settings.rows)],
+    [names.signedOne, yield* sealog(directory, 1, settings.rows, true)],
     [names.bareOne, yield* bare(directory, few, 1)],
     [names.sqlite, yield* sqlite(directory, few)]
   ])
@@ -149,6 +162,7 @@ export const run = Effect.fnUntraced(function* (
     contestants.set(names.original, beside(original.program, directory, settings.rows))
   }
   contestants.set(names.many, yield* sealog(directory, waitingMany, manyRows))
+  contestants.set(names.signedMany, yield* sealog(directory, waitingMany, manyRows, true))
   contestants.set(names.bareMany, yield* bare(directory, lines.slice(0, manyRows), waitingMany))
 
   const results = new Map<string, Array<number>>()

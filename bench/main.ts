@@ -1,11 +1,12 @@
 /**
  * How fast and how small, as ratios between contestants of one run.
  *
- *   npm run bench [-- --quick] [-- --dir DIRECTORY]
+ *   npm run bench -- [--quick] [--dir DIRECTORY] [--rows ROWS] [--reading-only]
  *
  * `--quick` uses small sizes; its ratios are rough. `--dir` says on which disk (default: the
  * system's directory for temporary files); everything is made in a directory of its own there and
- * removed at the end. With `CORTEX_ORACLE=PROGRAM` the original runs beside each. Figures are only
+ * removed at the end. `--rows` is the size of the largest ledger that is read (100,000; a million
+ * takes minutes); with `--reading-only` that is all that is done. With `CORTEX_ORACLE=PROGRAM` the original runs beside each. Figures are only
  * the basis of the ratios: they are this machine's, this minute's.
  */
 import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
@@ -21,25 +22,23 @@ import * as jobs from "./jobs.ts"
 import * as limits from "./limits.ts"
 import { whole } from "./measure.ts"
 import * as original from "./original.ts"
-import { lines as makeLines, payloadBytes } from "./rows.ts"
+import * as reading from "./reading.ts"
+import * as readingJobs from "./readingJobs.ts"
+import { branchTip, lines as makeLines, payloadBytes } from "./rows.ts"
 import * as wholeLedgers from "./whole.ts"
 
 const full = { append: { rounds: 5, warmUps: 3, rows: 512 }, rows: 100_000, rounds: 3 }
 const quick = { append: { rounds: 3, warmUps: 1, rows: 128 }, rows: 5_000, rounds: 1 }
+type Sizes = typeof full
 
 const title = (text: string) => Console.log(`\n${text}\n`)
 
-const program = Effect.fnUntraced(function* (parent: string, sizes: typeof full) {
-  const directory = yield* Effect.acquireRelease(
-    Effect.sync(() => fs.mkdtempSync(path.join(parent, "sealog-bench-"))),
-    (made) => Effect.sync(() => fs.rmSync(made, { recursive: true, force: true }))
-  )
+const appendAndWhole = Effect.fnUntraced(function* (directory: string, sizes: Sizes) {
   const hashes = yield* FastHashes.make
   const lines = makeLines(sizes.append.rows * 6, Chain.start, hashes)
-  const beside = original.program ?? "not there: set CORTEX_ORACLE to its program"
   yield* Console.log(
-    `Node ${process.version}, ${os.availableParallelism()} cores, in ${parent}. Payloads of ` +
-      `${payloadBytes} bytes, lines of ${lines[0]?.bytes.byteLength}. The original: ${beside}.`
+    `Payloads of ${payloadBytes} bytes, lines of ${lines[0]?.bytes.byteLength}. The original: ` +
+      (original.program ?? "not there: set CORTEX_ORACLE to its program")
   )
 
   yield* title("Append, rows durable and answered. Ratios say how many times as fast sealog is.")
@@ -61,20 +60,50 @@ const program = Effect.fnUntraced(function* (parent: string, sizes: typeof full)
     fsync
   }
   yield* limits.print(directory, lines, totals, hashes)
+})
+
+const program = Effect.fnUntraced(function* (
+  parent: string,
+  sizes: Sizes,
+  readRows: number,
+  readingOnly: boolean
+) {
+  const directory = yield* Effect.acquireRelease(
+    Effect.sync(() => fs.mkdtempSync(path.join(parent, "sealog-bench-"))),
+    (made) => Effect.sync(() => fs.rmSync(made, { recursive: true, force: true }))
+  )
+  yield* Console.log(`Node ${process.version}, ${os.availableParallelism()} cores, in ${parent}.`)
+  if (!readingOnly) yield* appendAndWhole(directory, sizes)
+  yield* title("Reading, opening and taking back, each job in a process of its own.")
+  yield* reading.print(directory, { sizes: reading.sizesUpTo(readRows), rounds: sizes.rounds })
 }, Effect.scoped)
 
 const { values } = parseArgs({
   options: {
     quick: { type: "boolean", default: false },
     dir: { type: "string", default: os.tmpdir() },
-    job: { type: "string" }
+    rows: { type: "string" },
+    "reading-only": { type: "boolean", default: false },
+    job: { type: "string" },
+    reading: { type: "string" }
   }
 })
 
-const { dir, job } = values
-if (job === undefined) {
-  // So that Ctrl-C removes what was made, too.
-  NodeRuntime.runMain(program(dir, values.quick ? quick : full))
-} else {
+/** A number of rows that holds a branch. */
+const countOf = (text: string): number => {
+  const count = Number(text)
+  if (Number.isSafeInteger(count) && count > branchTip) return count
+  throw new RangeError(`--rows must be a whole number above ${branchTip}, not ${text}`)
+}
+
+const { dir, job, reading: readingJob } = values
+if (job !== undefined) {
   await jobs.runHere(jobs.nameOf(job), dir)
+} else if (readingJob !== undefined) {
+  await readingJobs.runHere(readingJobs.nameOf(readingJob), dir)
+} else {
+  const sizes = values.quick ? quick : full
+  const count = values.rows === undefined ? sizes.rows : countOf(values.rows)
+  // So that Ctrl-C removes what was made, too.
+  NodeRuntime.runMain(program(dir, sizes, count, values["reading-only"]))
 }

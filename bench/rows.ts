@@ -30,7 +30,8 @@ const sources: ReadonlyArray<Event.Source> = [
   { type: "manual_correction" }
 ]
 
-const idOf = (n: number): EventId.EventId => {
+/** The id of row `n`, from 0. */
+export const idOf = (n: number): EventId.EventId => {
   const bytes = new Uint8Array(16)
   const view = new DataView(bytes.buffer)
   const millis = startMillis + n * stepMillis
@@ -63,6 +64,22 @@ const draft = (n: number): Draft.Draft => {
 /** The drafts of `count` rows from row `first`. */
 export const drafts = (first: number, count: number): ReadonlyArray<Draft.Draft> =>
   Array.from({ length: count }, (_, i) => draft(first + i))
+
+/** How many rows a branch has. */
+export const branchRows = 1_000
+
+/** The seq of the last row of the first branch. */
+export const branchTip = 2 * branchRows - 1
+
+/**
+ * The same drafts in branches, two at a time and row by row in turns: each goes on from the last but
+ * one, so that no path lies in one piece.
+ */
+export const branching = (first: number, count: number): ReadonlyArray<Draft.Draft> =>
+  Array.from({ length: count }, (_, i) => {
+    const n = first + i
+    return n % (2 * branchRows) < 2 ? draft(n) : { ...draft(n), parentId: idOf(n - 2) }
+  })
 
 /** A line without its LF, and what it was made of. */
 export interface Line {

@@ -1,6 +1,8 @@
 export * from "./core/index.ts"
+export * as Attestor from "./store/Attestor.ts"
 export * as PolicyGate from "./store/PolicyGate.ts"
 export * as Guard from "./store/Guard.ts"
+export * as StoreLock from "./store/StoreLock.ts"
 export * as ReadSql from "./store/ReadSql.ts"
 export * as Home from "./store/Home.ts"
 export * as Journal from "./store/Journal.ts"

@@ -2,7 +2,8 @@
  * How the program ends: exit codes, and one paragraph for everything that went wrong.
  *
  *   0    done, and nothing was found
- *   1    something was found or refused: damage, a difference, a draft that no ledger takes
+ *   1    something was found or refused: damage, a difference, a draft that no ledger takes, a
+ *        checkpoint that does not fit
  *   2    it could not run: usage, files, a ledger in use
  *   130  interrupted
  *
@@ -10,6 +11,7 @@
  * do now; it holds no stack trace, nothing of a payload, and no control character.
  */
 import { Cause, Data, Predicate, Runtime } from "effect"
+import { OperationFailed } from "../store/Maintenance.ts"
 
 /** Ends the program with this code. `text` is what standard error is told, if anything. */
 export class Ending extends Data.TaggedError("Ending")<{
@@ -30,11 +32,15 @@ const findings: ReadonlySet<string> = new Set([
   "LedgerDamaged",
   "LedgerDiverged",
   "NotExportable",
+  "OperationUnfinished",
   "PayloadTooLarge",
+  "PlanOutdated",
   "PolicyRefused",
   "PositionUnknown",
+  "RolledBack",
   "RowDamaged",
   "RowDiffers",
+  "TakeoverRefused",
   "UnknownParent"
 ])
 
@@ -45,6 +51,8 @@ const isForeignRow = (error: unknown): boolean =>
 /** The exit code that an error ends the program with. */
 export const codeOf = (error: unknown): 1 | 2 => {
   if (error instanceof Ending) return error.code
+  // One that was begun is finished by the next open: it could not be done now.
+  if (error instanceof OperationFailed) return error.outcome === "recoverable_error" ? 1 : 2
   const tag = Predicate.hasProperty(error, "_tag") ? String(error._tag) : ""
   return findings.has(tag) || isForeignRow(error) ? 1 : 2
 }

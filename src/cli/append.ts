@@ -6,10 +6,11 @@
  * nothing: a line that is refused ends its group before it, so nothing behind it was ever written
  * and `--skip` goes on exactly where it stopped. An interruption lets the group under way finish.
  */
-import { Effect, Option, Result, Stdio, Stream } from "effect"
+import { Effect, Layer, Option, Result, Stdio, Stream } from "effect"
 import { Argument, Command, Flag } from "effect/cli"
 import { lineBytesMaxDefault } from "../core/Segment.ts"
 import * as Segment from "../core/Segment.ts"
+import * as Ed25519Keys from "../platform/Ed25519Keys.ts"
 import * as SealogNode from "../platform/SealogNode.ts"
 import * as Ledger from "../store/Ledger.ts"
 import type { AppendError, Receipt } from "../store/Receipt.ts"
@@ -221,19 +222,29 @@ const config = {
   skip: Flags.count("skip", "lines", "Leave out the first N lines, which are there already").pipe(
     Flag.withDefault(0)
   ),
+  key: Flag.String("key").pipe(
+    Flag.withMetavar("FILE"),
+    Flag.withDescription("Sign each row with the key in this file, as keygen makes it"),
+    Flag.optional
+  ),
   json: Flags.on("json", "Print one line of JSON for each answer")
 }
 
 export const command = Command.make(
   "append",
   config,
-  Effect.fnUntraced(function* ({ directory, type, payload, skip, json }) {
+  Effect.fnUntraced(function* ({ directory, key, type, payload, skip, json }) {
     if (Option.isSome(type) !== payload) {
       const text = "--type and --payload go together: every line is then a payload of that type"
       return yield* new Ending({ code: 2, text })
     }
     const input: Input = { type: Option.getOrUndefined(type), skip, json }
-    yield* Effect.provide(run(input), SealogNode.layer({ directory }))
+    const layer = Option.match(key, {
+      onNone: () => SealogNode.layer({ directory }),
+      onSome: (file) =>
+        Layer.provide(SealogNode.layerSigned({ directory }), Ed25519Keys.layerFile(file))
+    })
+    yield* Effect.provide(run(input), layer)
   })
 ).pipe(
   Command.withDescription(
@@ -249,6 +260,10 @@ export const command = Command.make(
     {
       command: "sealog append doors --type door.opened.v1 --payload < payloads.jsonl",
       description: "Append payloads of one type"
+    },
+    {
+      command: "sealog append doors --key ada.key < drafts.jsonl",
+      description: "Append drafts, each row signed"
     },
     {
       command: "sealog append doors --skip 6 < drafts.jsonl",

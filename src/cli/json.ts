@@ -5,9 +5,15 @@
  * the original has carry its member names; ours are `{kind, expected, actual}`. Scripts rely on
  * these shapes: members may be added, never renamed or left out.
  */
+import { Schema } from "effect"
 import type { Head } from "../core/Chain.ts"
+import { Checkpoint } from "../core/Checkpoint.ts"
+import type { Position } from "../core/Event.ts"
+import { Manifest } from "../core/Manifest.ts"
+import type { Operation } from "../core/Operation.ts"
 import type { ParityReport } from "../core/Parity.ts"
 import type { Failure, Reason, VerifyReport } from "../core/VerifyReport.ts"
+import type { RepairPlan } from "../store/Diagnosis.ts"
 import type { BackupReport } from "../store/Backup.ts"
 import type { ImportReport } from "../store/Import.ts"
 import type { ReplayReport } from "../store/Replay.ts"
@@ -114,4 +120,46 @@ export const imported = (report: ImportReport) => ({
   bytes: report.bytes,
   sha256: report.sha256,
   head: { seq: report.head.seq, leaf_hash: report.head.leafHash }
+})
+
+/** A checkpoint, as on disk. */
+export const checkpoint = Schema.encodeSync(Checkpoint)
+
+/** A manifest, as on disk. */
+export const manifest = Schema.encodeSync(Manifest)
+
+const position = (at: Position | null) =>
+  at === null ? null : { seq: at.seq, leaf_hash: at.leafHash }
+
+/** Why a ledger does not open, and what a repair would do. */
+export const repairPlan = (plan: RepairPlan) => ({
+  ledger: plan.ledger,
+  needed: plan.isNeeded,
+  findings: plan.findings,
+  to: position(plan.to),
+  from: position(plan.from),
+  cut: plan.cut,
+  foreign: plan.foreign,
+  checkpoints: plan.checkpoints,
+  mirror_until: plan.mirrorUntil,
+  mirror_unreadable: plan.isMirrorUnreadable,
+  closes: plan.closes,
+  pending: plan.pending
+})
+
+/** What was done to a ledger. */
+export const operation = (done: Operation) => ({
+  id: done.id,
+  kind: done.kind,
+  at: done.at,
+  operator: done.operator,
+  reason: done.reason,
+  correlation_id: done.correlationId,
+  state: done.state,
+  outcome: done.outcome,
+  error_class: done.errorClass,
+  from: position(done.from),
+  head: position(done.head),
+  cut: done.cut,
+  counts: done.counts
 })

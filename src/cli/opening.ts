@@ -1,8 +1,13 @@
 /**
- * What opening a ledger did besides opening it, in words: nobody should learn of it from a file
- * listing.
+ * Opening a ledger to change it, and what that did besides, in words: nobody should learn of it from
+ * a file listing.
  */
+import { Effect } from "effect"
+import * as SealogNode from "../platform/SealogNode.ts"
+import { Ledger } from "../store/Ledger.ts"
 import type { Action, OpenReport } from "../store/Opening.ts"
+import { Output } from "./Output.ts"
+import * as Target from "./Target.ts"
 
 const said = (action: Action): string => {
   switch (action._tag) {
@@ -21,6 +26,8 @@ const said = (action: Action): string => {
       )
     case "OperationFinished":
       return `the unfinished operation ${action.id} was finished`
+    case "MarkerSetAside":
+      return `a marker that a crash cut short was moved to ${action.path}`
   }
 }
 
@@ -45,3 +52,18 @@ export const replayed = (opened: OpenReport): number =>
         0
       )
     : 0
+
+/** Change a ledger that is there, under its guard. */
+export const writing = Effect.fnUntraced(function* <A, E>(
+  directory: string,
+  change: (ledger: Ledger["Service"]) => Effect.Effect<A, E>
+) {
+  yield* Target.ledger(directory)
+  const output = yield* Output
+  return yield* Ledger.use((ledger) =>
+    Effect.andThen(
+      Effect.forEach(notes(ledger.opened), output.note, { discard: true }),
+      change(ledger)
+    )
+  ).pipe(Effect.provide(SealogNode.layer({ directory })))
+})

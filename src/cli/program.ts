@@ -4,18 +4,24 @@
  * Help goes to standard output when it was asked for. Everything that went wrong is one paragraph
  * on standard error; see `Ending` for the exit codes.
  */
-import { Cause, Console, Effect } from "effect"
+import { Cause, Console, Effect, Logger } from "effect"
 import { CliOutput, Command } from "effect/cli"
 import * as SealogNode from "../platform/SealogNode.ts"
 import * as Append from "./append.ts"
 import * as Backup from "./backup.ts"
+import * as Checkpoints from "./checkpoints.ts"
 import * as Doctor from "./doctor.ts"
 import * as Export from "./export.ts"
 import * as Import from "./import.ts"
 import { Ending, of as endingOf, plain } from "./Ending.ts"
+import * as Manifest from "./manifest.ts"
+import * as Operations from "./operations.ts"
 import { layer as layerOutput, Output } from "./Output.ts"
+import * as Keygen from "./keygen.ts"
+import * as Lock from "./lock.ts"
 import * as Parity from "./parity.ts"
 import * as Read from "./read.ts"
+import * as Repair from "./repair.ts"
 import * as Replay from "./replay.ts"
 import * as Verify from "./verify.ts"
 
@@ -35,6 +41,15 @@ const sealog = Command.make("sealog").pipe(
     Backup.command,
     Import.command,
     Export.command,
+    Checkpoints.make,
+    Checkpoints.list,
+    Operations.rollback,
+    Operations.list,
+    Repair.rebuild,
+    Repair.command,
+    Manifest.command,
+    Keygen.command,
+    Lock.command,
     Doctor.command
   ])
 )
@@ -75,6 +90,8 @@ const end = Effect.fnUntraced(function* (cause: Cause.Cause<unknown>) {
 export const program = Command.run(sealog, { version }).pipe(
   Effect.andThen(Effect.flatMap(Output, (output) => output.finish)),
   Effect.catchCause(end),
+  // Warnings are for whoever is at the terminal.
+  Effect.provideService(Logger.LogToStderr, true),
   Effect.provideServiceEffect(CliOutput.Presenter, presenter),
   Effect.provide(layerOutput),
   Effect.provide(SealogNode.layerPlatform)

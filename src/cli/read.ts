@@ -20,7 +20,7 @@ const directory = Argument.String("DIR").pipe(Argument.withDescription("The ledg
 const json = Flags.on("json", "Rows are JSON with and without it")
 
 /** Run over a ledger that is there and has a mirror. */
-const reading = Effect.fnUntraced(function* <A, E, R>(
+export const reading = Effect.fnUntraced(function* <A, E, R>(
   directory: string,
   use: Effect.Effect<A, E, R>
 ) {

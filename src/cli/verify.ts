@@ -1,6 +1,7 @@
 /**
  * `sealog verify TARGET`: every row, link, seal and checksum of a ledger or of one JSONL file.
  *
+ * With --public-key every row must be signed by that key, or by one it was handed to.
  * Takes no guard and changes no row, so it runs beside a writer. Of a ledger the mirror is compared
  * too, where there is one, and what its checkpoints state. Every failure is listed, and in words what
  * was not proven. Rows that an operation has cut are verified by themselves.
@@ -34,11 +35,11 @@ const keptIn = Effect.fnUntraced(function* (file: string) {
 
 const ofDirectory = Effect.fnUntraced(function* (
   directory: string,
-  { checkpointFile, journalOnly }: Options
+  { checkpointFile, journalOnly, publicKey, signedFrom }: Options
 ) {
   const layout = yield* Target.ledger(directory)
   const checkpoint = checkpointFile === undefined ? undefined : yield* keptIn(checkpointFile)
-  const options = { ...all, checkpoint }
+  const options = { ...all, checkpoint, publicKey, signedFrom }
   const hasMirror = !journalOnly && (yield* durable.kindAt(layout.mirror)) !== undefined
   if (!hasMirror) return yield* Ledger.verify({ directory }, options)
   const verify = Effect.flatMap(ReadSql, (sql) => Ledger.verify({ directory }, { ...options, sql }))
@@ -50,7 +51,7 @@ const ofDirectory = Effect.fnUntraced(function* (
   )
 })
 
-const ofFile = Effect.fnUntraced(function* (file: string) {
+const ofFile = Effect.fnUntraced(function* (file: string, { publicKey, signedFrom }: Options) {
   const paths = yield* Path.Path
   if (Segment.firstSeq(paths.basename(file)) !== undefined) {
     const isCut = paths.basename(paths.resolve(file, "../../..")) === "operations"
@@ -61,7 +62,7 @@ const ofFile = Effect.fnUntraced(function* (file: string) {
     return yield* new Ending({ code: 2, text })
   }
   yield* FilePair.existing(file)
-  return yield* Ledger.verify({ file }, all)
+  return yield* Ledger.verify({ file }, { ...all, publicKey, signedFrom })
 })
 
 const levels = (
@@ -95,15 +96,20 @@ const human = (report: VerifyReport): ReadonlyArray<string> => {
 interface Options {
   readonly journalOnly: boolean
   readonly checkpointFile: string | undefined
+  readonly publicKey: string | undefined
+  readonly signedFrom: number | undefined
 }
 
 const run = Effect.fnUntraced(function* (target: string, options: Options, asJson: boolean) {
   const output = yield* Output
+  if (options.publicKey === undefined && options.signedFrom !== undefined) {
+    return yield* new Ending({ code: 2, text: "--signed-from goes with --public-key" })
+  }
   const isDirectory = (yield* durable.kindAt(target)) !== "File"
   if (!isDirectory && options.checkpointFile !== undefined) {
     return yield* new Ending({ code: 2, text: "--checkpoint is for a ledger, not for one file" })
   }
-  const report = isDirectory ? yield* ofDirectory(target, options) : yield* ofFile(target)
+  const report = isDirectory ? yield* ofDirectory(target, options) : yield* ofFile(target, options)
   if (asJson) {
     yield* output.json(isDirectory ? json.verification(report, target) : json.audit(report, target))
   } else {
@@ -124,13 +130,33 @@ export const command = Command.make(
       Flag.withDescription("Of a ledger: a checkpoint's file that was kept elsewhere"),
       Flag.optional
     ),
+    publicKey: Flag.String("public-key").pipe(
+      Flag.withMetavar("HEX"),
+      Flag.withDescription("Whose signatures the rows must have: the key of the first signed row"),
+      Flag.optional
+    ),
+    signedFrom: Flags.count(
+      "signed-from",
+      "rows",
+      "With --public-key: the first row that must be signed, where others came before signing"
+    ).pipe(Flag.optional),
     json: Flags.json
   },
-  ({ checkpoint, journalOnly, json, target }) =>
-    run(target, { journalOnly, checkpointFile: Option.getOrUndefined(checkpoint) }, json)
+  ({ checkpoint, journalOnly, json, publicKey, signedFrom, target }) =>
+    run(
+      target,
+      {
+        journalOnly,
+        checkpointFile: Option.getOrUndefined(checkpoint),
+        publicKey: Option.getOrUndefined(publicKey),
+        signedFrom: Option.getOrUndefined(signedFrom)
+      },
+      json
+    )
 ).pipe(
   Command.withDescription(
-    "Check every row, link, seal and checksum, and the mirror of a ledger; changes nothing. " +
+    "Check every row, link, seal and checksum, the mirror of a ledger, and signatures where a key " +
+      "is named or the ledger states one; changes nothing. " +
       "Exit code 0: intact; 1: something was found, all of which is listed; 2: it could not run."
   ),
   Command.withShortDescription("Check every row of a ledger or a JSONL file")

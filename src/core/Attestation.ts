@@ -23,7 +23,7 @@ import * as input from "./signingInput.ts"
 import * as Timestamp from "./Timestamp.ts"
 import type { Reason } from "./VerifyReport.ts"
 
-export { PublicKeyInvalid } from "./publicKey.ts"
+export { bytesOf as publicKeyBytes, PublicKeyInvalid } from "./publicKey.ts"
 export { rotationInput, signingInput } from "./signingInput.ts"
 export type { By, Rotation, Signed } from "./signingInput.ts"
 

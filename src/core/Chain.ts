@@ -4,9 +4,9 @@
  * A row links twice: `prev_event_hash` is the event hash of the row before (null in the first), and
  * `prev_line_hash`, where present, is its leaf hash (64 zeros in the first). `Head` is what the
  * next row must link to. `Verifier` takes lines one by one, in constant memory, and names every
- * failure; its verdicts on Cortex's files are those of the original's audit, and it sees more:
+ * failure; its verdicts on Cortex's files are those of the original's audits, and it sees more:
  * lines that cannot be read, payloads with two readings, line hashes, checksums, broken groups,
- * torn tails.
+ * torn tails. Given a key it judges the rows' signatures too.
  */
 import { Result, Schema } from "effect"
 import type { Position, Event } from "./Event.ts"
@@ -14,6 +14,8 @@ import * as Hashes from "./Hashes.ts"
 import * as Row from "./Row.ts"
 import * as Seal from "./Seal.ts"
 import type { Line } from "./Segment.ts"
+import { Follower } from "./Signing.ts"
+import type * as Signing from "./Signing.ts"
 import { Damaged, Failure, Intact, notProven } from "./VerifyReport.ts"
 import type { Level, Proven, Reason, VerifyReport } from "./VerifyReport.ts"
 
@@ -92,6 +94,15 @@ export interface VerifierOptions {
   /** The most failures and remarks that are listed; all are counted. Default 1,000. */
   readonly failuresMax?: number | undefined
   readonly hashes?: Hashes.Hashes | undefined
+  /** Whose signatures the rows must have; without it none is looked at. */
+  readonly signatures?: Signatures | undefined
+}
+
+/** The lineage before the rows that come, and how it is followed. */
+export interface Signatures extends Omit<Signing.Following, "genesis"> {
+  readonly signing: Signing.Signing
+  /** Whether the key was given by whoever asks, rather than stated by the ledger itself. */
+  readonly isGiven: boolean
 }
 
 const failuresMaxDefault = 1_000
@@ -113,6 +124,7 @@ export class Verifier {
   private readonly first: number
   /** The line that was taken last. */
   private line: Line | undefined
+  private readonly follower: Follower | undefined
   rows = 0
 
   constructor(options: VerifierOptions) {
@@ -128,6 +140,15 @@ export class Verifier {
       this.rows = from.seq
     }
     this.first = this.rows
+    const { signatures } = options
+    if (signatures !== undefined) {
+      this.follower = new Follower({ _tag: "Signed", signing: signatures.signing }, signatures)
+    }
+  }
+
+  /** The lineage behind the last row, where signatures are judged. */
+  get signing(): Signing.Signing | undefined {
+    return this.follower?.state._tag === "Signed" ? this.follower.state.signing : undefined
   }
 
   /** The head of the last row that could be read. */
@@ -175,6 +196,7 @@ export class Verifier {
     this.checkSeal(event, line)
     this.checkLinks(event, line)
     if (format === "segments") this.checkGroup(event, line)
+    this.checkSignature(event, line)
     if (event.prevLineHash !== undefined) this.withLineHash++
     this.head = headOf(event)
     this.expected = this.head
@@ -234,9 +256,14 @@ export class Verifier {
       "parity",
       "checkpoints"
     ]
+    const { signatures } = this.options
+    const noSignatures = this.follower === undefined || this.follower.judged === 0
     const noLines = this.options.format === "cortex" && this.withLineHash < this.rows - this.first
     for (const level of levels) {
-      const skip = skipped.includes(level) || (level === "lines" && noLines)
+      const skip =
+        skipped.includes(level) ||
+        (level === "lines" && noLines) ||
+        (level === "signatures" && noSignatures)
       checks.set(level, this.failedLevels.has(level) ? "Failed" : skip ? "Skipped" : "Passed")
     }
     const common = {
@@ -245,7 +272,14 @@ export class Verifier {
       head: this.head,
       checks: Object.fromEntries(checks),
       remarks: this.remarks,
-      notProven: notProven(checks, this.options.format, proven)
+      notProven: notProven(checks, this.options.format, {
+        ...proven,
+        signer: signatures && {
+          key: signatures.signing.firstPublicKey,
+          isGiven: signatures.isGiven,
+          firstSeq: signatures.signing.firstSeq
+        }
+      })
     }
     return this.failureCount === 0
       ? new Intact(common)
@@ -294,6 +328,14 @@ export class Verifier {
     }
     const hash = Seal.checkEventHash(event, this.hashes)
     if (Result.isFailure(hash)) this.fail("seal", line, event.id, hashBreak(hash.failure))
+  }
+
+  private checkSignature(event: Event, line: Line): void {
+    const found = this.follower?.take(event)
+    if (found === undefined) return
+    const { failure, remarks } = found
+    if (failure !== undefined) this.fail("signatures", line, event.id, failure.reason)
+    for (const reason of remarks) this.remark("signatures", line, event.id, reason)
   }
 
   private checkLinks(event: Event, line: Line): void {
@@ -350,5 +392,5 @@ export const verify = (lines: Iterable<Line>, options: VerifierOptions): VerifyR
   const verifier = new Verifier(options)
   for (const line of lines) verifier.push(line)
   verifier.end()
-  return verifier.report(["signatures", "parents", "index", "parity", "checkpoints"])
+  return verifier.report(["parents", "index", "parity", "checkpoints"])
 }

@@ -4,17 +4,28 @@
  *   checkpoints/<number, 16 digits>.json   one canonical JSON object and LF
  *   hash   SHA-256, hex, of the canonical JSON without `hash` and `signature`
  *   root   RFC 6962 root over the leaf hashes of the first `size` rows; `frontier` is that tree
+ *   lineage    of the signatures behind the head; null where no row is signed
+ *   signature  by that lineage's key: 12 | version | ledger id | hash | time | key id, spelled as a
+ *              row's input is (`signingInput`); null where nobody signed
  *
  * `segment` and `offset` are the first byte behind the head's LF, and its file's first seq (0 in
  * Cortex mode). `rollbacks` names all that were carried out before, each with the head and root of
  * the history it cut. Numbers count from 1 and are never used again. Member names are on disk.
  */
 import { Result, Schema } from "effect"
+import * as Attestation from "./Attestation.ts"
+import * as base64url from "./base64url.ts"
 import * as Json from "./CanonicalJson.ts"
 import * as Chain from "./Chain.ts"
 import * as Hashes from "./Hashes.ts"
+import { clip } from "./jsonError.ts"
 import * as Merkle from "./Merkle.ts"
 import { Signature } from "./Event.ts"
+import * as PublicKey from "./publicKey.ts"
+import { Signing } from "./Signing.ts"
+import * as input from "./signingInput.ts"
+import * as Timestamp from "./Timestamp.ts"
+import type { Reason } from "./VerifyReport.ts"
 
 const Count = Schema.Natural
 
@@ -55,6 +66,7 @@ export class Checkpoint extends Schema.Class<Checkpoint>("sealog/Checkpoint")({
   segment: Count,
   offset: Count,
   rollbacks: Schema.Array(Rollback),
+  lineage: Schema.NullOr(Signing),
   reason: Schema.String,
   hash: Schema.String,
   signature: Schema.NullOr(SignatureOnDisk)
@@ -176,6 +188,59 @@ export const check = (
     return Result.fail(new CheckpointMismatch({ ...place, which: "root", ...sides }))
   }
   return Result.succeed(undefined)
+}
+
+/** What a checkpoint's signature is made of besides the checkpoint. */
+export interface SignedBy {
+  readonly ledgerId: string
+  readonly keyId: string
+  readonly signedAt: Timestamp.Timestamp
+}
+
+/** The bytes that the lineage's key signs. */
+export const signingInput = ({ hash }: Checkpoint, by: SignedBy): Uint8Array =>
+  input.checkpointInput({ hash, ...by })
+
+/** The checkpoint with what the signer gave for its `signingInput`. */
+export const signed = (
+  checkpoint: Checkpoint,
+  { keyId, signedAt }: SignedBy,
+  signature: Uint8Array
+): Result.Result<Checkpoint, Attestation.SignatureInvalid> =>
+  Result.map(
+    Attestation.rowSignature(keyId, signedAt, signature),
+    (signature) => new Checkpoint({ ...checkpoint, signature })
+  )
+
+/** Whether the checkpoint's signature is its lineage's, or what of it is not; undefined if it is. */
+export const checkSignature = (
+  checkpoint: Checkpoint,
+  ledgerId: string,
+  verify: Attestation.Verify
+): Reason | undefined => {
+  const { lineage, signature } = checkpoint
+  const wrong = (kind: string, expected: string | number, actual: string | number): Reason => ({
+    kind: `checkpoint_${kind}`,
+    expected,
+    actual
+  })
+  if (signature === null) return wrong("signature_missing", "a signature", "none")
+  if (lineage === null) return wrong("signature_bad", "no signature without a lineage", "one")
+  const { keyId, publicKey } = lineage
+  if (signature.schemaVersion !== input.schemaVersion) {
+    return wrong("signature_version", input.schemaVersion, signature.schemaVersion)
+  }
+  const bytes = base64url.decode(signature.bytes)
+  const signedAt = Timestamp.parse(signature.signedAt)
+  const isSpelled = bytes !== undefined && base64url.encode(bytes) === signature.bytes
+  if (!isSpelled || bytes.byteLength !== 64 || Result.isFailure(signedAt)) {
+    return wrong("signature_bad", "64 bytes in base64url, and a time", "something else")
+  }
+  const by = { ledgerId, keyId: signature.keyId, signedAt: signedAt.success }
+  const isSmall = PublicKey.isSmallOrder(PublicKey.hexOf(bytes.subarray(0, 32)))
+  const message = signingInput(checkpoint, by)
+  if (!isSmall && verify(PublicKey.bytesOf(publicKey), message, bytes)) return undefined
+  return wrong("signature_bad", `one by key ${clip(keyId)}`, "one that does not fit")
 }
 
 /** Sixteen digits and `.json`. Throws a RangeError where `number` is none. */

@@ -95,6 +95,8 @@ export interface CompleteOptions {
   readonly mode?: "segments" | "cortex" | undefined
   readonly numbers?: "lossless" | "cortex" | undefined
   readonly lineBytesMax?: number | undefined
+  /** How many bytes of its row a signature may take. Default 0. */
+  readonly signatureBytesMax?: number | undefined
 }
 
 const members: ReadonlySet<string> = new Set([
@@ -192,7 +194,7 @@ export const complete = (
     keys: sortedKeys(draft.keys)
   }
   const bytesMax = options.lineBytesMax ?? lineBytesMaxDefault
-  const bytes = rowBytesBound(done)
+  const bytes = rowBytesBound(done) + (options.signatureBytesMax ?? 0)
   return bytes > bytesMax
     ? Result.fail(new PayloadTooLarge({ index, bytes, bytesMax }))
     : Result.succeed(done)

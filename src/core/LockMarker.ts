@@ -109,6 +109,21 @@ export const parse = (source: string | Uint8Array): Result.Result<LockMarker, Ma
   textOf(source).pipe(Result.flatMap(valuesOf), Result.flatMap(check))
 
 /**
+ * Whether a crash may have left these bytes of a marker that was being written, and was never made
+ * durable: it ends before its last line does, or goes on with a block that was never written. Of
+ * anything else that is no marker this cannot be said.
+ */
+export const isTorn = (bytes: Uint8Array): boolean => {
+  if (bytes.byteLength > bytesMax) return false
+  const nul = bytes.indexOf(0)
+  const written = nul === -1 ? bytes : bytes.subarray(0, nul)
+  // The last line may be cut within a character.
+  const lines = written.lastIndexOf(0x0a) + 1
+  const read = parse(lines === 0 ? written : written.subarray(0, lines))
+  return Result.isFailure(read) && read.failure.kind === "truncated"
+}
+
+/**
  * Where a stale marker is kept: `NAME.stale-YYYYMMDDTHHMMSSZ`, the fraction of the second cut.
  * Years outside of 0 to 9999 have a sign and at least four digits, as in a Timestamp. If that name
  * is `taken` it gets `-2` behind it, or the next number that is free.

@@ -120,9 +120,14 @@ export const encodeLine = (event: Sealed, extensions: Extensions): Uint8Array =>
   return bytes
 }
 
+/** A sealed event and, in a signed ledger, its signature. */
+export interface Outgoing extends Sealed {
+  readonly signature?: Signature | undefined
+}
+
 /** One row of a group: its event, and where its line lies in the group's bytes, LF not counted. */
 export interface GroupRow {
-  readonly event: Sealed
+  readonly event: Outgoing
   readonly seq: number
   readonly leafHash: string
   readonly offset: number
@@ -151,7 +156,7 @@ export interface EncodeOptions {
  * Throws where a Cortex-mode event carries `parentId` or `keys`: `Event.complete` refuses those.
  */
 export const encode = (
-  events: ReadonlyArray<Sealed>,
+  events: ReadonlyArray<Outgoing>,
   after: { readonly seq: number; readonly leafHash: string },
   options: EncodeOptions,
   hashes: Hashes.Hashes = Hashes.noble
@@ -165,6 +170,7 @@ export const encode = (
     const line = encodeLine(event, {
       prevLineHash: segments || options.lineHashes === true ? prevLineHash : undefined,
       batch: segments && events.length > 1 ? [rows.length, events.length] : undefined,
+      signature: event.signature,
       crc32c: segments || options.crc === true
     })
     const length = line.byteLength - 1

@@ -6,6 +6,7 @@
  *     kind, schema_version       "sealog.store-lock.takeover", 1
  *     deployment                 the application's and the marker's
  *     pid, acquired_at           the marker's; times are Timestamps (…Z)
+ *     marker_sha256              SHA-256 of the marker's text: this marker, and no other
  *     operator, public_key       `operator:` and the BLAKE3 of the key; the key, 64 hex digits
  *     not_before, not_after      when it may be used, both ends included
  *     unknown_holder_accepted    whether to go on where a `.flock` of Cortex may still be held
@@ -21,6 +22,7 @@ import { decodeUtf8, printable, quoted, utf8Length } from "./jsonError.ts"
 import { members } from "./jsonText.ts"
 import { valueOf } from "./jsonValue.ts"
 import type { LockMarker } from "./LockMarker.ts"
+import { render } from "./LockMarker.ts"
 import * as Timestamp from "./Timestamp.ts"
 
 /** What this version writes and takes. */
@@ -41,6 +43,7 @@ const Claims = Schema.Struct({
   deployment: Text,
   pid: Schema.Natural,
   acquiredAt: Timestamp.Timestamp,
+  markerSha256: Schema.String.check(Schema.isPattern(/^[0-9a-f]{64}$/)),
   operator: Text,
   publicKey: Schema.String.check(Schema.isPattern(/^[0-9a-f]{64}$/)),
   notBefore: Timestamp.Timestamp,
@@ -83,6 +86,7 @@ export const Claim = Schema.Literals([
   "public_key",
   "pid",
   "acquired_at",
+  "marker_sha256",
   "flock",
   "signature"
 ])
@@ -123,7 +127,14 @@ export const operatorId = (publicKey: Uint8Array, hashes: Hashes.Hashes = Hashes
   return `operator:${hashes.blake3Hex(publicKey)}`
 }
 
-/** The claims by which the owner of `publicKey` (32 bytes) may take over from this marker. */
+/** SHA-256 of the text that a marker has. */
+const hashOf = (marker: LockMarker, hashes: Hashes.Hashes) =>
+  Result.map(render(marker), (text) => hashes.sha256Hex(utf8.encode(text)))
+
+/**
+ * The claims by which the owner of `publicKey` (32 bytes) may take over from this marker, which was
+ * read: one that has no text throws.
+ */
 export const claimsFor = (
   marker: LockMarker,
   by: Pick<Claims, "notBefore" | "notAfter" | "unknownHolderAccepted"> & {
@@ -136,6 +147,7 @@ export const claimsFor = (
   deployment: marker.deployment,
   pid: marker.pid,
   acquiredAt: marker.acquiredAt,
+  markerSha256: Result.getOrThrow(hashOf(marker, hashes)),
   operator: operatorId(by.publicKey, hashes),
   publicKey: bytesToHex(by.publicKey),
   notBefore: by.notBefore,
@@ -146,6 +158,21 @@ export const claimsFor = (
 /** The bytes that are signed: of claims, or of a statement without its signature. */
 export const signingInput = (claims: Claims): Result.Result<Uint8Array, StatementInvalid> =>
   isClaims(claims) ? Result.succeed(bytesToSign(claims)) : Result.fail(faultIn(claims, signed))
+
+/** What an Ed25519 verifier is asked about a statement; whether its claims hold is another matter. */
+export const toVerify = (
+  statement: Statement
+): Result.Result<
+  Readonly<Record<"publicKey" | "message" | "signature", Uint8Array>>,
+  StatementInvalid
+> =>
+  isStatement(statement)
+    ? Result.succeed({
+        publicKey: hexToBytes(statement.publicKey),
+        message: bytesToSign(statement),
+        signature: hexToBytes(statement.signature)
+      })
+    : Result.fail(faultIn(statement, all))
 
 /** The statement as canonical JSON: one text for one statement. */
 export const encode = (statement: Statement): Result.Result<string, StatementInvalid> =>
@@ -205,6 +232,10 @@ export const checkTakeover = (
   }
   const { notBefore, notAfter, operator, publicKey, signature, unknownHolderAccepted } = statement
   const key = hexToBytes(publicKey)
+  const markerSha256 = Result.getOrElse(
+    hashOf(marker, hashes ?? Hashes.noble),
+    () => "the hash of a marker that has a text"
+  )
   const isInWindow = Timestamp.compare(notBefore, now) <= 0 && Timestamp.compare(now, notAfter) <= 0
   const list = operators.length === 0 ? "an operator, of whom none is listed" : "a listed operator"
   const accepted = "unknown_holder_accepted, as a .flock lies beside the marker"
@@ -220,6 +251,8 @@ export const checkTakeover = (
       same("public_key", operatorId(key, hashes), operator),
       same("pid", marker.pid, statement.pid),
       same("acquired_at", marker.acquiredAt, statement.acquiredAt),
+      // One process that takes two locks within a millisecond leaves two of the same pid and time.
+      same("marker_sha256", markerSha256, statement.markerSha256),
       ["flock", !flockPresent || unknownHolderAccepted, accepted, `${unknownHolderAccepted}`]
     ]
   const failed = checks.find(([, holds]) => !holds)
@@ -232,6 +265,7 @@ export const checkTakeover = (
 
 type Field = readonly [name: keyof Statement, member: string, expected: string]
 
+const hex64 = "64 hex digits in lower case"
 const time = "a time like 2026-03-17T09:41:07.123Z"
 
 // In the order of the members' names, so that what is written in this order is canonical.
@@ -239,11 +273,12 @@ const signed = [
   ["acquiredAt", "acquired_at", time],
   ["deployment", "deployment", "text"],
   ["kind", "kind", "text"],
+  ["markerSha256", "marker_sha256", hex64],
   ["notAfter", "not_after", time],
   ["notBefore", "not_before", time],
   ["operator", "operator", "text"],
   ["pid", "pid", "a whole number"],
-  ["publicKey", "public_key", "64 hex digits in lower case"],
+  ["publicKey", "public_key", hex64],
   ["schemaVersion", "schema_version", "a whole number"],
   ["unknownHolderAccepted", "unknown_holder_accepted", "true or false"]
 ] as const satisfies ReadonlyArray<Field>

@@ -15,6 +15,7 @@ import { Result, Schema } from "effect"
 const YEAR_MIN = -262_143
 const YEAR_MAX = 262_142
 const MILLIS_PER_DAY = 86_400_000
+const NANOS_PER_MILLI = 1_000_000n
 const MINUTES_PER_DAY = 1_440
 const TEXT_CLIP = 64
 
@@ -109,6 +110,27 @@ export const fromMillis = (millis: number): Timestamp => {
   const minutes = Math.floor(seconds / 60)
   const fraction = padded(rest % 1_000, 3) + "000000"
   return format(year, month, day, minutes, seconds % 60, fraction)
+}
+
+/** Milliseconds after 1970-01-01T00:00:00Z, further digits cut; second 60 is the next minute's. */
+export const toMillis = (time: Timestamp): number => {
+  const end = yearEnd(time)
+  const at = (offset: number) => twoDigits(time, end + offset)
+  const days = daysFromCivil(Number(time.slice(0, end)), at(1), at(4))
+  const seconds = (at(7) * 60 + at(10)) * 60 + at(13)
+  return days * MILLIS_PER_DAY + seconds * 1_000 + Number(time.slice(end + 16, end + 19))
+}
+
+/** `nanos` nanoseconds after 1970-01-01T00:00:00Z, as few digits as they need. */
+export const fromNanos = (nanos: bigint): Timestamp => {
+  const rest = ((nanos % NANOS_PER_MILLI) + NANOS_PER_MILLI) % NANOS_PER_MILLI
+  const time = fromMillis(Number((nanos - rest) / NANOS_PER_MILLI))
+  if (rest === 0n) return time
+  const whole = toSigning(time).slice(0, -4)
+  const digits = String(rest).padStart(6, "0")
+  return Result.getOrThrow(
+    parse(`${whole}${digits.endsWith("000") ? digits.slice(0, 3) : digits}Z`)
+  )
 }
 
 /** Orders by instant: -1, 0 or 1. A leap second lies between its minute and the next. */

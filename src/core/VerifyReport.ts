@@ -87,31 +87,60 @@ export interface Proven {
   readonly keptSeq?: number | undefined
   /** Whether the row before the first was not at hand. */
   readonly isPart?: boolean | undefined
+  /** The newest row that a checkpoint states which the rows' own key has signed. */
+  readonly signedSeq?: number | undefined
+  /** Whose signatures the rows were held to. */
+  readonly signer?:
+    | { readonly key: string; readonly isGiven: boolean; readonly firstSeq: number }
+    | undefined
+}
+
+type Checks = ReadonlyMap<Level, "Passed" | "Failed" | "Skipped">
+
+const uncovered = "schema version, times, type, trace, tags, parent and keys"
+
+/** What of the rows' origin is open. */
+const unsaid = (checks: Checks, { keptSeq, signedSeq, signer }: Proven): ReadonlyArray<string> => {
+  if (signer === undefined || checks.get("signatures") !== "Passed") {
+    return keptSeq === undefined
+      ? ["who wrote the rows: whoever owns the disk can write an unsigned history anew"]
+      : ["who wrote the rows: what was kept says what they are, not whose"]
+  }
+  const said: Array<string> = []
+  const { firstSeq, isGiven, key } = signer
+  if (!isGiven) {
+    said.push(`that ${key} is the key of whom you trust: the ledger states it; name it yourself`)
+  }
+  if (firstSeq > 1) said.push(`who wrote the rows before row ${firstSeq}: they are not signed`)
+  const whole = Math.max(keptSeq ?? 0, signedSeq ?? 0)
+  said.push(
+    `${uncovered} of rows ${whole === 0 ? "" : `behind row ${whole} `}that were written anew: row ` +
+      "signatures cover id, source, session and payload; a signed checkpoint covers all before it"
+  )
+  return said
 }
 
 /** What someone without keys could still have changed unnoticed, given what was checked. */
 export const notProven = (
-  checks: ReadonlyMap<Level, "Passed" | "Failed" | "Skipped">,
+  checks: Checks,
   format: "segments" | "cortex" = "segments",
-  { isPart = false, keptSeq }: Proven = {}
+  proven: Proven = {}
 ): ReadonlyArray<string> => {
+  const { isPart = false, keptSeq } = proven
   const passed = (level: Level) => checks.get(level) === "Passed"
-  const said =
+  const said = [
     keptSeq === undefined
-      ? [
-          "that no rows were cut off the end: keep the head, or a checkpoint, somewhere else",
-          "who wrote the rows: whoever owns the disk can write an unsigned history anew"
-        ]
-      : [
-          `that no rows behind row ${keptSeq} were cut off the end, or written anew: the checkpoint ` +
-            "that was kept says nothing about them",
-          "who wrote the rows: what was kept says what they are, not whose"
-        ]
+      ? "that no rows were cut off the end: keep the head, or a checkpoint, somewhere else"
+      : `that no rows behind row ${keptSeq} were cut off the end, or written anew: the checkpoint ` +
+        "that was kept says nothing about them",
+    ...unsaid(checks, proven)
+  ]
   if (isPart) said.push("what came before the first row: it is not here")
-  const uncovered = "id, schema version, times, source, type, trace, session, tags, parent and keys"
-  if (!passed("lines")) said.push(`${uncovered} of rows without a line hash`)
+  const isSigned = passed("signatures")
+  const unlinked = isSigned ? uncovered : `id, source, session, ${uncovered}`
+  if (!passed("lines")) said.push(`${unlinked} of rows without a line hash`)
   else if (format === "cortex" && !passed("index")) {
-    said.push(`${uncovered} of the newest row, unless it has a checksum`)
+    said.push(`${unlinked} of the newest row, unless it has a checksum`)
   }
   if (!passed("parity")) {
     said.push("that no id is used twice, and that the mirror holds the same rows")

@@ -29,7 +29,8 @@ export interface Malformed {
   readonly expected: string
 }
 
-const rotationType = "cortex.event.system_note.v1"
+/** The type of the rows that may hand over. */
+export const rotationType = "cortex.event.system_note.v1"
 const rotationKind = "identity.rotate"
 
 /** The draft of the row that hands over, with the old key's signature of the rotation input. */

@@ -2,12 +2,12 @@
  * Internal: reads a line of a segment that is spelled as nearly all are, in one pass.
  *
  * In segments a line has exactly one spelling, so the fixed parts are matched literally and only
- * the payload is scanned. Anything out of the ordinary (an escape in a string, a signature, a
- * member that should not be there) answers undefined, and `Row.decode` looks at it member by
+ * the payload is scanned. Anything out of the ordinary (an escape in a string, a member
+ * that should not be there) answers undefined, and `Row.decode` looks at it member by
  * member: this may never accept what that would refuse, or read it differently.
  */
 import { compareUtf8 } from "./CanonicalJson.ts"
-import type { Batch, Keys, Source } from "./Event.ts"
+import type { Batch, Keys, Signature, Source } from "./Event.ts"
 import { Event, isType } from "./Event.ts"
 import * as EventId from "./EventId.ts"
 import { Scanner, strict } from "./jsonText.ts"
@@ -31,6 +31,8 @@ const tail = new RegExp(
   `,"payload_hash":"(${H})","prev_event_hash":(null|"${H}"),"event_hash":"(${H})"` +
     `(?:,"parent_id":"(${S})")?(?:,"keys":\\{("${S}":"${S}"(?:,"${S}":"${S}"){0,999})\\})?` +
     `,"prev_line_hash":"(${H})"(?:,"batch":\\[(0|[1-9]\\d{0,8}),([1-9]\\d{0,8})\\])?` +
+    `(?:,"signature":\\{"schema_version":(0|[1-9]\\d{0,3}),"key_id":"(${S})",` +
+    `"signed_at":"(${S})","bytes":"(${S})"\\})?` +
     `,"crc32c":"[0-9A-F]{8}"\\}$`,
   "y"
 )
@@ -76,6 +78,14 @@ const batchOf = (index: string | undefined, size: string | undefined): Batch | u
   return batch[0] < batch[1] && batch[1] > 1 ? batch : null
 }
 
+/** The signature, if its time is one; null where it is not. */
+const signatureOf = (found: ReadonlyArray<string | undefined>): Signature | undefined | null => {
+  const [version, keyId = "", signedAt = "", bytes = ""] = found
+  if (version === undefined) return undefined
+  if (!Timestamp.isCanonical(signedAt)) return null
+  return { schemaVersion: Number(version), keyId, signedAt, bytes }
+}
+
 /** The event of a line whose crc32c was checked; undefined where the slow way must decide. */
 export const read = (text: string, seq: number, leafHash: string): Event | undefined => {
   head.lastIndex = 0
@@ -95,11 +105,13 @@ export const read = (text: string, seq: number, leafHash: string): Event | undef
   const source = sourceOf(sourceType, member, value)
   const keys = keysOf(keysText)
   const batch = batchOf(finish[7], finish[8])
+  const signature = signatureOf(finish.slice(9))
   const traceId = orNull(trace)
   if (
     source === undefined ||
     keys === null ||
     batch === null ||
+    signature === null ||
     !EventId.isCanonical(id) ||
     !Timestamp.isCanonical(observedAt) ||
     !Timestamp.isCanonical(recordedAt) ||
@@ -128,7 +140,7 @@ export const read = (text: string, seq: number, leafHash: string): Event | undef
     keys,
     prevLineHash,
     batch,
-    signature: undefined,
+    signature,
     leafHash
   })
 }

@@ -3,8 +3,9 @@
  *
  *   row        10 | version | source … | id | payload_hash | session | ledger | lineage | time | key
  *   rotation   11 | version | old key | new key | time
+ *   checkpoint 12 | version | ledger | hash | time | key      (sealog's own)
  *
- * The first byte tells the two apart, `version` is 2 bytes; every other part is its length as u64
+ * The first byte tells them apart, `version` is 2 bytes; every other part is its length as u64
  * and the bytes, all big-endian. `source` is its type, then its fields; a child agent has three
  * empty ones before its model. `lineage` is 01 and a position in 8 bytes, or, in rows always, 02 and
  * the hex of the first 32 bytes of the signature before (zeros at the start). No session is the
@@ -94,8 +95,24 @@ export const rotationInput = (rotation: Rotation, version: number = schemaVersio
   return input.bytes()
 }
 
+/** The bytes that are signed for a checkpoint; `hash` is its own, in hex. */
+export const checkpointInput = ({
+  hash,
+  keyId,
+  ledgerId,
+  signedAt
+}: Omit<By, "prevSignature"> & { readonly hash: string }): Uint8Array => {
+  const input = new Input(CHECKPOINT_TAG, schemaVersion)
+  input.text(ledgerId)
+  input.text(hash)
+  input.text(Timestamp.toSigning(signedAt))
+  input.text(keyId)
+  return input.bytes()
+}
+
 const ROW_TAG = 0x10
 const ROTATION_TAG = 0x11
+const CHECKPOINT_TAG = 0x12
 const POSITION_TAG = 0x01
 const PREVIOUS_TAG = 0x02
 

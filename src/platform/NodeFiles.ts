@@ -5,47 +5,17 @@
  * more when it is handed to a thread and back, so up to `inPlaceBytesMax` bytes it is done in
  * place. An fsync is done in place only while the device has been answering within
  * `quickMillisMax`; a slow one is waited for on a thread, so that it never holds up the event loop
- * for long. Everything else is `@effect/platform-node`'s.
+ * for long. Files for reading are opened in place, too (`readingFile`). Everything else is
+ * `@effect/platform-node`'s.
  */
 import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem"
-import { ByteSize, Effect, FileSystem, Layer, Option, Predicate } from "effect"
+import { Effect, FileSystem, Layer, Predicate } from "effect"
 import * as PlatformError from "effect/PlatformError"
 import * as fs from "node:fs"
+import { attempt, infoOf, inPlaceBytesMax } from "./inPlace.ts"
+import { canRefuseLinks, openToRead } from "./readingFile.ts"
 
-const inPlaceBytesMax = 64 * 1024
 const quickMillisMax = 1
-
-/** Turns what a `node:fs` call throws into the error that its asynchronous twin would give. */
-const systemError = (method: string, fd: number, cause: unknown): PlatformError.PlatformError =>
-  PlatformError.systemError({
-    _tag: tagOf(Predicate.hasProperty(cause, "code") ? cause.code : undefined),
-    module: "FileSystem",
-    method,
-    pathOrDescriptor: fd,
-    cause
-  })
-
-const tagOf = (code: unknown): PlatformError.SystemErrorTag => {
-  switch (code) {
-    case "EACCES":
-    case "EPERM":
-      return "PermissionDenied"
-    case "EISDIR":
-    case "ENOTDIR":
-      return "BadResource"
-    case "EBUSY":
-      return "Busy"
-    default:
-      return "Unknown"
-  }
-}
-
-const attempt = <A>(
-  method: string,
-  fd: number,
-  run: () => A
-): Effect.Effect<A, PlatformError.PlatformError> =>
-  Effect.try({ try: run, catch: (cause) => systemError(method, fd, cause) })
 
 /** How long the last fsync of any file here took; shared, as they share their device mostly. */
 let lastSyncMillis = 0
@@ -152,32 +122,6 @@ class File implements FileSystem.File {
   }
 }
 
-const typeOf = (stats: fs.BigIntStats): FileSystem.File.Type =>
-  stats.isFile()
-    ? "File"
-    : stats.isDirectory()
-      ? "Directory"
-      : stats.isSymbolicLink()
-        ? "SymbolicLink"
-        : "Unknown"
-
-const infoOf = (stats: fs.BigIntStats): FileSystem.File.Info => ({
-  type: typeOf(stats),
-  mtime: Option.some(stats.mtime),
-  atime: Option.some(stats.atime),
-  birthtime: Option.fromNullishOr(stats.birthtime),
-  dev: BigInt.asUintN(64, stats.dev),
-  ino: Option.some(BigInt.asUintN(64, stats.ino)),
-  mode: Number(stats.mode),
-  nlink: Option.some(stats.nlink),
-  uid: Option.some(Number(stats.uid)),
-  gid: Option.some(Number(stats.gid)),
-  rdev: Option.some(BigInt.asUintN(64, stats.rdev)),
-  size: ByteSize.bytes(stats.size),
-  blksize: Option.fromNullishOr(stats.blksize).pipe(Option.map((size) => ByteSize.bytes(size))),
-  blocks: Option.fromNullishOr(stats.blocks)
-})
-
 /** The descriptor that the platform's files carry, though their type does not say so. */
 const descriptorOf = (file: FileSystem.File): number | undefined =>
   Predicate.hasProperty(file, "fd") && typeof file.fd === "number" ? file.fd : undefined
@@ -188,12 +132,14 @@ export const layer: Layer.Layer<FileSystem.FileSystem> = Layer.effect(
   Effect.map(FileSystem.FileSystem, (files) => ({
     ...files,
     open: (path, options) =>
-      Effect.map(files.open(path, options), (file) => {
-        const fd = descriptorOf(file)
-        // A file opened for appending has no cursor to write at.
-        return fd === undefined || options?.flag?.startsWith("a") === true
-          ? file
-          : new File(file, fd)
-      })
+      options?.flag === "r" && options.noFollow === true && canRefuseLinks
+        ? openToRead(path)
+        : Effect.map(files.open(path, options), (file) => {
+            const fd = descriptorOf(file)
+            // A file opened for appending has no cursor to write at.
+            return fd === undefined || options?.flag?.startsWith("a") === true
+              ? file
+              : new File(file, fd)
+          })
   }))
 ).pipe(Layer.provide(NodeFileSystem.layer))

@@ -10,7 +10,7 @@ import * as NodeFiles from "./NodeFiles.ts"
 import * as NodePath from "@effect/platform-node/NodePath"
 import * as fs from "node:fs"
 import { Context, Effect, FileSystem, Layer, Path, Result } from "effect"
-import { SecureRandom } from "effect/crypto"
+import { SecureRandom, Signature } from "effect/crypto"
 import { SqlClient } from "effect/sql"
 import type { SqlError } from "effect/sql/SqlError"
 import type { Operation, Request } from "../core/Operation.ts"
@@ -20,8 +20,10 @@ import type { RepairPlan } from "../store/Diagnosis.ts"
 import { mirrorError, unwritableBecause } from "../store/errors.ts"
 import type { JournalError, MirrorError } from "../store/errors.ts"
 import type { Guard } from "../store/Guard.ts"
+import type { Process } from "../store/Marker.ts"
 import * as HomeModule from "../store/Home.ts"
 import { Home } from "../store/Home.ts"
+import { Attestor } from "../store/Attestor.ts"
 import * as Journal from "../store/Journal.ts"
 import type { Location } from "../store/Layout.ts"
 import * as Layout from "../store/Layout.ts"
@@ -31,19 +33,30 @@ import * as PolicyGate from "../store/PolicyGate.ts"
 import type { Reader } from "../store/Reader.ts"
 import { ReadSql } from "../store/ReadSql.ts"
 import * as Repair from "../store/Repair.ts"
+import * as StoreLockModule from "../store/StoreLock.ts"
+import type { StoreLock } from "../store/StoreLock.ts"
+import * as Ed25519Keys from "./Ed25519Keys.ts"
 import * as FastHashes from "./FastHashes.ts"
 import * as OsLock from "./OsLock.ts"
+import * as OsProcess from "./OsProcess.ts"
 import * as SqliteClient from "./SqliteClient.ts"
 
-/** Files, paths, the guard, randomness and fast hashes of the running system. */
+/** Files, paths, locks, this process, randomness, fast hashes and signatures of the running system. */
 export const layerPlatform: Layer.Layer<
-  FileSystem.FileSystem | Path.Path | Guard | SecureRandom.SecureRandom
-> = Layer.mergeAll(
-  NodeFiles.layer,
-  NodePath.layer,
-  OsLock.layer,
-  SecureRandom.layerWebCrypto,
-  Layer.effect(Ledger.CurrentHashes, FastHashes.make)
+  FileSystem.FileSystem | Path.Path | Guard | Process | StoreLock | SecureRandom.SecureRandom
+> = Layer.fresh(StoreLockModule.layer).pipe(
+  Layer.provide(Signature.layerWebCrypto),
+  Layer.provideMerge(
+    Layer.mergeAll(
+      NodeFiles.layer,
+      NodePath.layer,
+      OsLock.layer,
+      OsProcess.layer,
+      SecureRandom.layerWebCrypto,
+      Layer.effect(Ledger.CurrentHashes, FastHashes.make),
+      Ed25519Keys.layerVerify
+    )
+  )
 )
 
 /** Whether commits lie in a log beside the file, which it would be read without. */
@@ -112,17 +125,19 @@ const layerMirror = (
 
 /**
  * As `layer`, over files, guard and randomness that the caller brings: a test's, or another system's.
- * `mirror` says how its file is opened where that is not as `SqliteClient` does it.
+ * `mirror` says how its file is opened where that is not as `SqliteClient` does it. With an Attestor
+ * the ledger is a signed one.
  */
 export const layerOver = <Rs extends ReadonlyArray<unknown> = readonly []>(
   options: Ledger.Options<Rs> & Location,
-  mirror: OpenMirror = openMirror
+  mirror: OpenMirror = openMirror,
+  attestor?: Attestor["Service"]
 ): Layer.Layer<
   Ledger.Ledger | Reader,
   Ledger.OpenError,
-  FileSystem.FileSystem | Path.Path | Guard | SecureRandom.SecureRandom | Rs[number]
+  FileSystem.FileSystem | Path.Path | Guard | Process | SecureRandom.SecureRandom | Rs[number]
 > =>
-  Ledger.layerHome(options).pipe(
+  Ledger.layerHome(options, attestor).pipe(
     // Each ledger has a mirror of its own; a layer by itself is one for the whole program.
     Layer.provide(Layer.fresh(layerMirror(mirror))),
     Layer.provide(HomeModule.layer(options)),
@@ -138,6 +153,17 @@ export const layer = <Rs extends ReadonlyArray<unknown> = readonly []>(
   options: Ledger.Options<Rs> & Location
 ): Layer.Layer<Ledger.Ledger | Reader, Ledger.OpenError, Rs[number]> =>
   Layer.provide(layerOver<Rs>(options), layerPlatform)
+
+/**
+ * As `layer`, of a ledger whose rows are signed by the Attestor in scope: see `Ed25519Keys` for one
+ * over a key file, or give the service yourself. Once a row is signed, all that follow must be.
+ */
+export const layerSigned = <Rs extends ReadonlyArray<unknown> = readonly []>(
+  options: Ledger.Options<Rs> & Location
+): Layer.Layer<Ledger.Ledger | Reader, Ledger.OpenError, Attestor | Rs[number]> =>
+  Layer.unwrap(
+    Effect.map(Attestor, (attestor) => layerOver<Rs>(options, openMirror, attestor))
+  ).pipe(Layer.provide(layerPlatform))
 
 /**
  * Readers of a ledger that someone else may be writing: no guard, no change to any file of it. For
@@ -196,10 +222,11 @@ export const diagnoseOver = Effect.fnUntraced(function* (
 export const repairOver = Effect.fnUntraced(function* (
   plan: RepairPlan,
   request: Request,
-  mirror: OpenMirror = openMirror
+  mirror: OpenMirror = openMirror,
+  settings: Pick<Ledger.Settings, "deployment"> = {}
 ) {
-  const home = yield* HomeModule.make(locationOf(plan))
-  const { layout } = home
+  const home = yield* HomeModule.make({ ...locationOf(plan), ...settings })
+  const { layout, marker } = home
   const journal = yield* Journal.makeReader(layout, { lineBytesMax: lineBytesMaxDefault })
   const hashes = yield* Ledger.CurrentHashes
   const looked = yield* lookInto(mirror, layout)
@@ -210,7 +237,7 @@ export const repairOver = Effect.fnUntraced(function* (
           yield* Layer.build(asMirrorError(mirror.writing(layout.mirror))),
           SqlClient.SqlClient
         )
-  return yield* Repair.repair({ journal, hashes, writing, ...looked }, plan, request)
+  return yield* Repair.repair({ journal, hashes, writing, marker, ...looked }, plan, request)
 }, Effect.scoped)
 
 /** Why a ledger cannot be looked at, or repaired. */
@@ -233,7 +260,11 @@ export const diagnose: (
  * Carry out a plan that `diagnose` has shown, under the ledger's guard. Everything that is set aside
  * is kept in the folder of the operation that is answered; open the ledger afterwards.
  */
-export const repair: (plan: RepairPlan, request: Request) => Effect.Effect<Operation, RepairError> =
-  Effect.fn("SealogNode.repair")((plan: RepairPlan, request: Request) =>
-    Effect.provide(repairOver(plan, request), layerPlatform)
-  )
+export const repair: (
+  plan: RepairPlan,
+  request: Request,
+  settings?: Pick<Ledger.Settings, "deployment">
+) => Effect.Effect<Operation, RepairError> = Effect.fn("SealogNode.repair")(
+  (plan: RepairPlan, request: Request, settings?: Pick<Ledger.Settings, "deployment">) =>
+    Effect.provide(repairOver(plan, request, openMirror, settings), layerPlatform)
+)

@@ -1,5 +1,6 @@
 export * as SealogNode from "./SealogNode.ts"
 export * as SqliteClient from "./SqliteClient.ts"
 export * as OsLock from "./OsLock.ts"
+export * as Ed25519Keys from "./Ed25519Keys.ts"
 export * as FastHashes from "./FastHashes.ts"
 export * as Doctor from "./Doctor.ts"

@@ -7,13 +7,16 @@
  */
 import { Effect, Path, Schema } from "effect"
 import type { FileSystem } from "effect"
+import * as Chain from "../core/Chain.ts"
 import type { Position } from "../core/Event.ts"
 import type * as Hashes from "../core/Hashes.ts"
 import type { Plan } from "../core/Operation.ts"
 import * as Op from "../core/Operation.ts"
 import * as Row from "../core/Row.ts"
+import type { Line } from "../core/Segment.ts"
 import * as Segment from "../core/Segment.ts"
 import { folderOf } from "./carryOut.ts"
+import * as durable from "./durable.ts"
 import type { JournalError } from "./errors.ts"
 import type { Layout } from "./Layout.ts"
 import { eachLineOf } from "./lines.ts"
@@ -56,20 +59,24 @@ export const cutFiles = (paths: Path.Path, folder: string, plan: Plan): Readonly
     .toSorted((a, b) => a.firstSeq - b.firstSeq)
 }
 
+const isBlankLine = ({ bytes, tooLong }: Line): boolean => !tooLong && Chain.isBlank(bytes)
+
 /** The leaf hash of the row `seq` in what an operation has cut. */
 const leafIn = Effect.fnUntraced(function* (
   files: ReadonlyArray<CutFile>,
   seq: number,
-  hashes: Hashes.Hashes,
-  lineBytesMax: number
+  { hashes, layout, lineBytesMax }: Where,
+  isEnded: boolean
 ) {
   const file = files.findLast(({ firstSeq }) => firstSeq <= seq)
   if (file === undefined) return undefined
+  // What a repair has closed may never have cut it.
+  if (isEnded && (yield* durable.kindAt(file.path)) === undefined) return undefined
   let next = file.firstSeq
   let leafHash: string | undefined
   yield* eachLineOf(file.path, lineBytesMax, (line) => {
     // Blank lines of a Cortex file are no rows; what is no row at all is not of this seq either.
-    if (line.length === 0) return
+    if (line.length === 0 || (layout.format === "cortex" && isBlankLine(line))) return
     if (next === seq && !line.tooLong) leafHash = Row.leafHash(line.bytes, hashes)
     next++
   })
@@ -90,10 +97,11 @@ export interface Where {
  * ledger had it. `isHeld` says whether the ledger has a position now.
  */
 export const find = Effect.fnUntraced(function* <E, R>(
-  { hashes, layout, lineBytesMax, wasHeld }: Where,
+  where: Where,
   position: Position,
   isHeld: (position: Position) => Effect.Effect<boolean, E, R>
 ): Effect.fn.Return<RolledBack | undefined, JournalError | E, Files | R> {
+  const { hashes, layout, wasHeld } = where
   const paths = yield* Path.Path
   const cuts = (yield* Operations.list(layout, hashes)).flatMap(({ folder, isEnded, plan }) =>
     plan !== undefined && Op.isRollback(plan) ? [{ folder, isEnded, plan }] : []
@@ -110,7 +118,7 @@ export const find = Effect.fnUntraced(function* <E, R>(
         continue
       }
       const files = cutFiles(paths, folder, plan)
-      const leafHash = yield* leafIn(files, at.seq, hashes, lineBytesMax)
+      const leafHash = yield* leafIn(files, at.seq, where, isEnded)
       if (leafHash === at.leafHash) step = { id: plan.id, to: plan.to }
     }
     if (step === undefined) return undefined

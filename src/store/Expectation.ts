@@ -134,7 +134,10 @@ const storedSince = Effect.fnUntraced(function* (
     let missing = toldMax + 1
     while (missing > 0 && left.after < left.until) {
       const look: IndexScan.Look<Found> = yield* IndexScan.look(sql, plan, left, missing)
-      const gap = look.rows.find((row) => row.seq === null)?.led_to
+      const gap =
+        look.gapIn === undefined
+          ? look.rows.find((row) => row.seq === null)?.led_to
+          : yield* IndexScan.firstGap(sql, look.gapIn)
       if (gap !== undefined) return yield* rows.indexGap(gap)
       for (const row of look.rows) found.set(row.seq, { row, criteria })
       missing -= look.rows.length

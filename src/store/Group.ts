@@ -31,6 +31,8 @@ export interface Voted {
   readonly draft: CompleteDraft
   readonly index: number
   readonly votes: ReadonlyArray<Policy.Contribution>
+  /** Whether its row will be signed, which other rules must have voted on. */
+  readonly isSigned: boolean
 }
 
 /** What goes with an append, whether it expects something or not. */
@@ -48,7 +50,8 @@ export type Denied = Refusal | Expectation.Unmet | PositionError
 /** A row that the group will write. */
 export interface Pending {
   readonly draft: CompleteDraft
-  readonly event: Seal.Sealed
+  /** Sealed; signed when the group settles. */
+  event: Row.Outgoing
   readonly seq: number
   readonly parentSeq: number | null
 }
@@ -117,12 +120,19 @@ export const start = (
 /** The votes on one draft as a decision that lets it pass, or the refusal. */
 export const decideLedger = (
   policy: PolicyGate["Service"],
-  { draft, index, votes }: Voted,
+  { draft, index, isSigned, votes }: Voted,
   asked: ReadonlyArray<Policy.Contribution>,
   { breakGlass, decisions }: Options
 ): Effect.Effect<unknown, Policy.PolicyRefused | Draft.DraftInvalid> => {
   const pass = (decision: Policy.Decision) =>
-    Effect.fromResult(Policy.pass("ledger.append", decision, draft.source.type, index))
+    Effect.fromResult(
+      Policy.pass(
+        isSigned ? "ledger.append_signed" : "ledger.append",
+        decision,
+        draft.source.type,
+        index
+      )
+    )
   if (decisions?.ledger !== undefined) return pass(decisions.ledger)
   return policy.compose(asked.length === 0 ? votes : [...votes, ...asked], breakGlass).pipe(
     Effect.mapError(({ reason: actual }) => {
@@ -252,9 +262,10 @@ export const makeAsk = ({ own, sql, rows, policy, hashes }: Dependencies) => {
     group: Group,
     expected: Effect.Effect<void, Denied | SqlError> | undefined
   ): Effect.Effect<Planned, Denied | SqlError> => {
-    const { draft, index } = voted
+    const { draft, index, isSigned } = voted
     const parity = options.decisions?.mirror ?? group.parity
-    const passed = Policy.pass("mirror.append", parity, draft.source.type, index)
+    const surface = isSigned ? "mirror.append_signed" : "mirror.append"
+    const passed = Policy.pass(surface, parity, draft.source.type, index)
     if (Result.isFailure(passed)) return Effect.fail(passed.failure)
     const twin = askGroup(voted, group)
     if (twin !== undefined) return twin
@@ -302,6 +313,21 @@ export const makeAsk = ({ own, sql, rows, policy, hashes }: Dependencies) => {
 
   return { ask, unlock }
 }
+
+/** Take the rows behind the first `count` out of the group again, and out of SQL. */
+export const withdrawBehind = (
+  sql: SqlClient.SqlClient,
+  group: Group,
+  count: number
+): Effect.Effect<void, SqlError> =>
+  Effect.suspend(() => {
+    const shown = group.rows.slice(count, group.inserted).map(({ event }) => event.id)
+    for (const { event } of group.rows.splice(count)) group.byId.delete(event.id)
+    group.inserted = Math.min(group.inserted, count)
+    return shown.length === 0
+      ? Effect.void
+      : Effect.asVoid(sql`DELETE FROM events WHERE ${sql.in("id", shown)}`)
+  })
 
 /** What an append answers once its group is durable. */
 export const receiptsOf = (

@@ -12,6 +12,21 @@
  */
 import { Context, Schema } from "effect"
 import type { Effect, Scope } from "effect"
+import { clip, printable } from "../core/jsonError.ts"
+
+/** What a marker says, for a message: on one line, and not long. */
+export const markerSaid = ({
+  ageMillis,
+  marker
+}: {
+  readonly ageMillis: number | null
+  readonly marker: string | null
+}): string => {
+  if (marker === null) return ""
+  const age = ageMillis === null ? "" : `, ${Math.round(ageMillis / 1000)} s old,`
+  const said = printable(clip(marker.trim(), 600).replace(/\s+/g, " "))
+  return ` Its marker${age} says: ${said}.`
+}
 
 /**
  * Somebody else holds the store: it is in use right now, nothing here is left over from a crash.
@@ -26,12 +41,7 @@ export class StoreBusy extends Schema.TaggedError<StoreBusy>()("StoreBusy", {
   hint: Schema.String
 }) {
   override get message(): string {
-    const age = this.ageMillis === null ? "" : `, ${Math.round(this.ageMillis / 1000)} s old`
-    const marker =
-      this.marker === null
-        ? ""
-        : ` Its marker${age} says: ${this.marker.trim().replace(/\s+/g, " ")}.`
-    return `the store guarded by ${this.path} is in use.${marker} ${this.hint}`
+    return `the store guarded by ${this.path} is in use.${markerSaid(this)} ${this.hint}`
   }
 }
 

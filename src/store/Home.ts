@@ -16,6 +16,9 @@ import type { LockError, StoreBusy } from "./Guard.ts"
 import { Guard } from "./Guard.ts"
 import type { Layout, Location } from "./Layout.ts"
 import * as LayoutOf from "./Layout.ts"
+import * as LedgerMarker from "./LedgerMarker.ts"
+import type { MarkerStale, Process } from "./Marker.ts"
+import * as Marker from "./Marker.ts"
 
 /** The format that this version writes and reads. */
 export const format = "sealog/1"
@@ -64,6 +67,10 @@ export class Home extends Context.Service<
   {
     readonly layout: Layout
     readonly mode: Mode
+    /** For the holder of the guard: the marker of what is done to the ledger besides appending. */
+    readonly marker: LedgerMarker.LedgerMarker
+    /** Where a marker is kept that was cut short by a crash; undefined where none was. */
+    readonly markerSetAside: string | undefined
     /** Undefined until `settle` has written it. */
     readonly identity: Identity | undefined
     /** Write `ledger.json`, durable; the last step of making a ledger. */
@@ -71,13 +78,33 @@ export class Home extends Context.Service<
   }
 >()("sealog/Home") {}
 
+/**
+ * What signatures call the ledger: its id, for a new one `ledgerId` or its directory's name; in
+ * Cortex mode the file's name without its last extension, as in the original, and nothing else.
+ */
+export const signedName = (
+  paths: Path.Path,
+  layout: Layout,
+  identity: Identity | undefined,
+  ledgerId?: string
+): string => {
+  const name = paths.parse(layout.name).name
+  return layout.format === "cortex" ? name : (identity?.id ?? ledgerId ?? name)
+}
+
 /** Every way in which a place is refused. */
-export type HomeError = NotALedger | FormatUnknown | StoreBusy | LockError | JournalError
+export type HomeError =
+  | NotALedger
+  | FormatUnknown
+  | StoreBusy
+  | MarkerStale
+  | LockError
+  | JournalError
 
 const giveRealPath = "Give the real path: links are not followed."
 
 const ownName =
-  /^(?:segments|operations|checkpoints|guard|ledger\.json(?:\.tmp)?|mirror\.sqlite.*)$/
+  /^(?:segments|operations|checkpoints|guard|marker(?:\.flock|\.stale-.*)?|(?:ledger|manifest)\.json(?:\.tmp)?|mirror\.sqlite.*)$/
 
 const refuseLink = Effect.fnUntraced(function* (path: string) {
   const kind = yield* durable.kindAt(path)
@@ -165,47 +192,61 @@ const inspect = Effect.fnUntraced(function* (layout: Layout) {
     return yield* new NotALedger({ path: layout.journal, reason: "it is no directory", hint })
   }
   yield* refuseLink(layout.operations)
+  yield* refuseLink(layout.checkpoints)
   const identity = yield* readIdentity(layout)
   if (identity === undefined) yield* checkUnfinished(layout)
   return identity
 })
 
 /** Take the guard and make what is missing; fails as `JournalError` or `LockError` where it cannot. */
-const enter = Effect.fnUntraced(function* (layout: Layout, seen: Identity | undefined) {
+const enter = Effect.fnUntraced(function* (
+  layout: Layout,
+  seen: Identity | undefined,
+  marker: LedgerMarker.LedgerMarker
+) {
   const paths = yield* Path.Path
   const guard = yield* Guard
   // Whoever wrote ledger.json had made this directory's own name durable before.
   if (seen === undefined) yield* durable.makeDirectory(layout.root)
-  yield* guard.hold(layout.guard)
+  yield* Marker.tellHolder(layout.marker, guard.hold(layout.guard))
   // Somebody else may have made the ledger between the look and the guard.
   const identity = yield* inspect(layout)
+  const markerSetAside = yield* marker.examine
   if (layout.format === "segments") yield* durable.makeDirectory(layout.journal)
   yield* durable.syncDirectory(layout.root)
   // A process that was killed may have left a name that is seen, but not durable yet.
   const names = layout.format === "cortex" ? paths.dirname(layout.journal) : layout.journal
   yield* durable.syncDirectory(names)
-  return identity
+  return { identity, markerSetAside }
 })
+
+/** Which ledger, and what the markers of its operations call the deployment; default `local`. */
+export type Place = Location & { readonly deployment?: string | undefined }
 
 /** Prepare the place of a ledger and hold its guard until the scope closes. */
 export const make: (
-  location: Location
+  place: Place
 ) => Effect.Effect<
   Home["Service"],
   HomeError,
-  FileSystem.FileSystem | Path.Path | Guard | Scope.Scope
-> = Effect.fnUntraced(function* (location: Location) {
+  FileSystem.FileSystem | Path.Path | Guard | Process | Scope.Scope
+> = Effect.fnUntraced(function* (location: Place) {
   const paths = yield* Path.Path
   const fs = yield* FileSystem.FileSystem
   const layout = LayoutOf.of(paths, location)
   const seen = yield* inspect(layout)
-  const entered = yield* enter(layout, seen).pipe(
-    Effect.map((identity) => ({ identity, mode: { _tag: "Write" } as Mode })),
+  const marker = yield* LedgerMarker.make(layout, location.deployment)
+  const entered = yield* enter(layout, seen, marker).pipe(
+    Effect.map((found) => ({ ...found, mode: { _tag: "Write" } as Mode })),
     Effect.catchTag(["JournalError", "LockError"], (error) => {
       const reason = seen === undefined ? undefined : unwritableBecause(error)
       return reason === undefined
         ? Effect.fail(error)
-        : Effect.succeed({ identity: seen, mode: { _tag: "ReadOnly", reason } as Mode })
+        : Effect.succeed({
+            identity: seen,
+            markerSetAside: undefined,
+            mode: { _tag: "ReadOnly", reason } as Mode
+          })
     })
   )
   const settle = (identity: Identity) =>
@@ -215,14 +256,14 @@ export const make: (
         Effect.provideService(FileSystem.FileSystem, fs),
         Effect.provideService(Path.Path, paths)
       )
-  return { layout, settle, ...entered }
+  return { layout, marker, settle, ...entered }
 })
 
 /** The place as a layer: guard held, directories there, identity known. */
 export const layer = (
-  location: Location
-): Layer.Layer<Home, HomeError, FileSystem.FileSystem | Path.Path | Guard> =>
-  Layer.effect(Home, make(location))
+  place: Place
+): Layer.Layer<Home, HomeError, FileSystem.FileSystem | Path.Path | Guard | Process> =>
+  Layer.effect(Home, make(place))
 
 /** The directory of the ledger that belongs beside a file, such as an agent's session. */
 export const sidecarPath = (file: string): string => `${file}.ledger`

@@ -20,6 +20,7 @@ import * as EventId from "../core/EventId.ts"
 import * as LineDraft from "../core/LineDraft.ts"
 import * as Op from "../core/Operation.ts"
 import * as Timestamp from "../core/Timestamp.ts"
+import type { AttestorMissing, SignError } from "./Attestor.ts"
 import { JournalError, MirrorError, RowDamaged } from "./errors.ts"
 import type { Line, Lines, NoText, Seen } from "./ImportLines.ts"
 import type { Dependencies, Problem, Ready, Tally } from "./ImportAppend.ts"
@@ -100,6 +101,8 @@ export type ImportError =
   | MirrorBehind
   | OutcomeUnknown
   | RowDamaged
+  | SignError
+  | AttestorMissing
 
 const groupLinesMax = 256
 const groupUnitsMax = 4 * 1024 * 1024

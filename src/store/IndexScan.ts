@@ -6,8 +6,9 @@
  * of rows that lie outside. No statement looks at more than a few thousand rows, as SQLite runs each
  * with the event loop stopped.
  *
- * What the index leaves out cannot be seen where something leads past it; where nothing does, rows are
- * counted too. Everything that is found is checked against its line when it is read.
+ * Rows that are passed over are counted, so that a row which the index has lost is not passed over in
+ * silence, unless something leads further than that. Everything that is found is checked against its
+ * line when it is read.
  */
 import { Effect } from "effect"
 import type { SqlClient } from "effect/sql"
@@ -51,24 +52,29 @@ export const look = Effect.fnUntraced(function* <A extends { readonly led_to: nu
   const isTimed = from !== undefined || before !== undefined
   const part = isTimed ? yield* TimeBlocks.next(sql, plan.question, range, end) : range
   if (part === undefined) return { rows: [], left: nothing, gapIn: undefined }
-  const beyond = (seq: number): Range =>
-    end === "first"
-      ? { after: seq, until: range.until }
-      : { after: range.after, until: Math.min(range.until, seq - 1) }
-  const partEnd = end === "first" ? part.until : part.after + 1
-  const found =
+  const { looked, rows } =
     plan.lead === undefined
       ? yield* neighbours<A>(sql, plan.question, part, limit, end, columns)
       : yield* led<A>(sql, plan.question, plan.lead, part, limit, end, columns)
-  return { rows: found.rows, left: beyond(found.lookedTo ?? partEnd), gapIn: found.gapIn }
+  const left: Range =
+    end === "first"
+      ? { after: looked.until, until: range.until }
+      : { after: range.after, until: looked.after }
+  // What a lead has passed over may be the whole ledger, and is not counted then.
+  const isCounted = looked.until - looked.after <= windowRows
+  const gapIn = !isCounted || (yield* isWhole(sql, looked)) ? undefined : looked
+  return { rows, left, gapIn }
 })
 
-/** What a statement found, and the seq up to which it looked, the end of its range where none. */
+/** What a statement found, and the range that it looked at. */
 interface Seen<A> {
   readonly rows: ReadonlyArray<A>
-  readonly lookedTo: number | undefined
-  readonly gapIn: Range | undefined
+  readonly looked: Range
 }
+
+/** The part of a range from one end up to a seq, itself included. */
+const upTo = ({ after, until }: Range, seq: number, end: End): Range =>
+  end === "first" ? { after, until: seq } : { after: seq - 1, until }
 
 const led = Effect.fnUntraced(function* <A extends { readonly led_to: number }>(
   sql: SqlClient.SqlClient,
@@ -89,14 +95,13 @@ const led = Effect.fnUntraced(function* <A extends { readonly led_to: number }>(
     ${where} ${order} LIMIT ${limit}`
   const last = rows.at(-1)
   if (last !== undefined && rows.length === limit) {
-    return { rows, lookedTo: last.led_to, gapIn: undefined }
+    return { rows, looked: upTo(range, last.led_to, end) }
   }
-  if (asked.length === 0) return { rows, lookedTo: undefined, gapIn: undefined }
+  if (asked.length === 0) return { rows, looked: range }
   const [far] = yield* sql<{ readonly size: number; readonly low: number; readonly high: number }>`
     SELECT count(*) AS size, min(seq) AS low, max(seq) AS high FROM (${seqs}) AS led`
-  const lookedTo =
-    far === undefined || far.size < count ? undefined : end === "first" ? far.high : far.low
-  return { rows, lookedTo, gapIn: undefined }
+  if (far === undefined || far.size < count) return { rows, looked: range }
+  return { rows, looked: upTo(range, end === "first" ? far.high : far.low, end) }
 })
 
 const neighbours = Effect.fnUntraced(function* <A extends { readonly led_to: number }>(
@@ -121,13 +126,7 @@ const neighbours = Effect.fnUntraced(function* <A extends { readonly led_to: num
     WHERE ${where} ${order} LIMIT ${limit}`
   const last = rows.at(-1)
   const isFull = last !== undefined && rows.length === limit
-  const looked = isFull
-    ? end === "first"
-      ? { after: part.after, until: last.led_to }
-      : { after: last.led_to - 1, until: part.until }
-    : part
-  const gapIn = (yield* isWhole(sql, looked)) ? undefined : looked
-  return { rows, lookedTo: end === "first" ? looked.until : looked.after + 1, gapIn }
+  return { rows, looked: isFull ? upTo(part, last.led_to, end) : part }
 })
 
 const isWhole = (sql: SqlClient.SqlClient, { after, until }: Range) =>

@@ -80,10 +80,7 @@ export const make = Effect.fnUntraced(function* (
 
   /** A rollback went behind the row since its index row was read: it is gone, not damaged. */
   const checkThere = Effect.fnUntraced(function* (row: IndexRow) {
-    const now = yield* at(row.seq)
-    // SQLite holds in a column whatever someone puts there.
-    const isSame = now !== undefined && String(now.leaf_hash) === String(row.leaf_hash)
-    if (!isSame) return yield* new RowGone({ row })
+    if (!isAt(yield* at(row.seq), row.leaf_hash)) return yield* new RowGone({ row })
   })
 
   /** A file that a rollback has moved away cannot be read either. */
@@ -177,9 +174,8 @@ export const make = Effect.fnUntraced(function* (
   })
 
   const isHeld = ({ leafHash, seq }: Position) =>
-    Effect.map(
-      Effect.mapError(Mirror.at(sql, seq), mirrorError("find a position")),
-      (row) => row?.leaf_hash === leafHash
+    Effect.map(Effect.mapError(Mirror.at(sql, seq), mirrorError("find a position")), (row) =>
+      isAt(row, leafHash)
     )
 
   /** Fails unless the ledger has this position; `wasHeld` where it had it a moment ago. */
@@ -191,7 +187,7 @@ export const make = Effect.fnUntraced(function* (
       seq === 0
         ? { leaf_hash: Row.zeroHash }
         : yield* Effect.mapError(Mirror.at(sql, seq), mirrorError("find a position"))
-    if (row?.leaf_hash === leafHash) return
+    if (isAt(row, leafHash)) return
     const where = { layout: journal.layout, hashes, lineBytesMax: journal.lineBytesMax, wasHeld }
     const cut = yield* provided(CutHistory.find(where, { seq, leafHash }, isHeld))
     if (cut !== undefined) return yield* cut
@@ -225,6 +221,7 @@ export const make = Effect.fnUntraced(function* (
     get,
     event,
     readPage,
+    checkThere,
     checkPosition,
     checkStill,
     wrongIndex,
@@ -253,6 +250,10 @@ export const upToBytes = (rows: ReadonlyArray<IndexRow>): ReadonlyArray<IndexRow
   const over = rows.findIndex((row) => (bytes += row.byte_length) > pageBytes)
   return over === -1 ? rows : rows.slice(0, Math.max(1, over))
 }
+
+/** Whether an index row has a leaf hash; SQLite holds in a column whatever someone puts there. */
+const isAt = (row: Pick<IndexRow, "leaf_hash"> | undefined, leafHash: string): boolean =>
+  row !== undefined && String(row.leaf_hash) === String(leafHash)
 
 interface Part {
   readonly place: Place

@@ -177,16 +177,15 @@ export const makeReader = Effect.fnUntraced(function* (
     looked.add(segment)
   })
 
-  const read: JournalReader["read"] = (place) => {
-    const at = pathOf(place.segment)
-    return Effect.scoped(
-      Effect.flatMap(provided(durable.open(at, "r")), (file) =>
+  const read: JournalReader["read"] = (place) =>
+    Effect.suspend(() => {
+      const at = pathOf(place.segment)
+      const reading = Effect.flatMap(durable.open(at, "r"), (file) =>
         durable.readRange(file, place.offset, place.length)
-      )
-    ).pipe(Effect.mapError(journalError("read", at)), (reading) =>
-      Effect.andThen(provided(look(place.segment, at)), reading)
-    )
-  }
+      ).pipe(Effect.scoped, Effect.mapError(journalError("read", at)))
+      const isKnown = looked.has(place.segment)
+      return provided(isKnown ? reading : Effect.andThen(look(place.segment, at), reading))
+    })
 
   return {
     layout,

@@ -3,7 +3,7 @@
  *
  *   directory/  ledger.json  segments/<first seq, 16 digits>.jsonl
  *               checkpoints/<number, 16 digits>.json  operations/<id>/  manifest.json
- *               mirror.sqlite (-wal, -shm)  guard
+ *               mirror.sqlite (-wal, -shm)  guard  marker
  *
  * In Cortex mode the journal is one file, and everything else lies in `<file>.sealog/` beside it.
  * Names and places are on disk: they may never change.
@@ -29,6 +29,7 @@ export interface Layout {
   readonly manifest: string
   readonly mirror: string
   readonly guard: string
+  readonly marker: string
 }
 
 /** The places of the ledger at a location. */
@@ -46,6 +47,7 @@ export const of = (path: Path.Path, location: Location): Layout => {
     operations: path.join(root, "operations"),
     manifest: path.join(root, "manifest.json"),
     mirror: path.join(root, "mirror.sqlite"),
-    guard: path.join(root, "guard")
+    guard: path.join(root, "guard"),
+    marker: path.join(root, "marker")
   }
 }

@@ -7,7 +7,7 @@
  * settle. The guard is held as long as the ledger is open: two writers never share one.
  */
 import type { FileSystem } from "effect"
-import { Clock, Context, Effect, Layer, Path, Stream } from "effect"
+import { Clock, Context, Effect, Layer, Path, Result, Stream } from "effect"
 import type { SecureRandom } from "effect/crypto"
 import { SqlClient } from "effect/sql"
 import type { Head } from "../core/Chain.ts"
@@ -19,6 +19,9 @@ import type { Operation, Request } from "../core/Operation.ts"
 import type { VerifyReport } from "../core/VerifyReport.ts"
 import type { ChainBroken } from "../core/Chain.ts"
 import * as Timestamp from "../core/Timestamp.ts"
+import * as Attestation from "../core/Attestation.ts"
+import { Attestor, checked, CurrentVerify } from "./Attestor.ts"
+import type { AttestorRefused } from "./Attestor.ts"
 import * as Backup from "./Backup.ts"
 import * as Checkpoints from "./Checkpoints.ts"
 import * as durable from "./durable.ts"
@@ -35,6 +38,9 @@ import * as JournalWriter from "./JournalWriter.ts"
 import type { Location } from "./Layout.ts"
 import * as Layout from "./Layout.ts"
 import * as Maintenance from "./Maintenance.ts"
+import type { Process } from "./Marker.ts"
+import type { Source } from "./manifestChecks.ts"
+import * as Manifests from "./Manifests.ts"
 import * as Mirror from "./Mirror.ts"
 import * as Opening from "./Opening.ts"
 import type { OpenReport } from "./Opening.ts"
@@ -45,9 +51,11 @@ import { Reader } from "./Reader.ts"
 import { ReadSql } from "./ReadSql.ts"
 import * as Replay from "./Replay.ts"
 import * as Rows from "./Rows.ts"
+import * as Upkeep from "./Upkeep.ts"
 import * as Verify from "./Verify.ts"
 import * as VerifyPart from "./VerifyPart.ts"
 import type { AppendError, AppendOptions, ExpectationRefusal, Receipt } from "./Receipt.ts"
+import * as Signer from "./Signer.ts"
 import * as Writer from "./Writer.ts"
 
 export type { Expectation } from "./Expectation.ts"
@@ -88,6 +96,15 @@ export class Ledger extends Context.Service<
       E | Exclude<E2, Import.LineRefused> | Import.ImportError,
       R | R2
     >
+    /**
+     * Hand the ledger over to another signer, in a row that the one until now signs. When this
+     * answers, the next rows are signed by `next`; before, by the other: a crash decides for either.
+     * `draft` is what the row shall say besides; its payload an envelope that was signed elsewhere.
+     */
+    readonly rotateKey: (
+      next: Attestor["Service"],
+      options?: AppendOptions & { readonly draft?: Omit<Draft, "type"> | undefined }
+    ) => Effect.Effect<Receipt, AppendError | AttestorRefused>
     /** State the head, durable when it answers; `reason` is kept. */
     readonly checkpoint: (reason: string) => Effect.Effect<Checkpoint, Maintenance.CheckpointError>
     /**
@@ -112,7 +129,7 @@ export class Ledger extends Context.Service<
 >()("sealog/Ledger") {}
 
 /** How a ledger is written and read; every size is bytes or rows as its name says. */
-export interface Settings {
+export interface Settings extends Upkeep.Settings {
   /** What `ledger.json` will call a new ledger; by default its directory's name. */
   readonly ledgerId?: string | undefined
   /** Numbers that Cortex would read back differently: kept as text, or refused with their path. */
@@ -123,6 +140,15 @@ export interface Settings {
   readonly lineBytesMax?: number | undefined
   /** The most rows that are taken into one group. Default 512. */
   readonly groupRowsMax?: number | undefined
+  /** What the marker of a rollback or repair calls this deployment. Default `local`. */
+  readonly deployment?: string | undefined
+  /**
+   * Signed ledgers: how long a group is signed, and a signer that is not trusted is awaited. What is
+   * not signed by then goes into the next group; an append is never torn. Default 1,000.
+   */
+  readonly signMillisMax?: number | undefined
+  /** The key of the first signed row; a ledger that another one signed first is not opened. */
+  readonly publicKey?: string | undefined
   /** Cortex mode: whether rows carry `prev_line_hash`. Default false. */
   readonly lineHashes?: boolean | undefined
   /** Cortex mode: whether rows carry `crc32c`. Default false. */
@@ -130,7 +156,7 @@ export interface Settings {
 }
 
 /** Every way in which opening refuses or fails. */
-export type OpenError = HomeModule.HomeError | Opening.OpenError
+export type OpenError = HomeModule.HomeError | Opening.OpenError | AttestorRefused
 
 type Files = FileSystem.FileSystem | Path.Path
 
@@ -139,8 +165,6 @@ const segmentBytesMaxDefault = 64 * 1024 * 1024
 const groupRowsMaxDefault = 512
 const checkpointRows = 1_000
 
-const nameOf = (paths: Path.Path, name: string): string => paths.parse(name).name
-
 /** The read methods that both services share. */
 const makeReading = Effect.fnUntraced(function* (
   journal: Journal.JournalReader,
@@ -148,9 +172,11 @@ const makeReading = Effect.fnUntraced(function* (
   hashes: Hashes.Hashes,
   ledgerId: string
 ) {
+  const verify = yield* CurrentVerify
   const files = yield* Effect.context<Files>()
   const provided = yield* durable.withFiles
   const rows = yield* Rows.make(journal, sql, hashes)
+  const source: Source = { journal, sql, rows, hashes, ledgerId }
   const settled = Effect.mapError(Mirror.settled(sql), mirrorError("read its head"))
   const isThere = (head: Head) =>
     Effect.map(
@@ -187,8 +213,12 @@ const makeReading = Effect.fnUntraced(function* (
       found.flatMap((one) => (one._tag === "Sound" ? [one.checkpoint] : []))
     ).pipe(Effect.withSpan("Ledger.checkpoints"), Effect.provideContext(files)),
     operations: Effect.provideContext(Operations.all(journal.layout, hashes), files),
+    manifest: Effect.provideContext(Manifests.compute(source), files),
     verify: (options) =>
-      Effect.provideContext(Verify.journal(journal, hashes, { ...options, sql }), files),
+      Effect.provideContext(
+        Verify.journal(journal, hashes, { ...options, sql, ledgerId, verify }),
+        files
+      ),
     parity: Effect.flatMap(settled, ({ head }) =>
       Replay.parity(sql, journal, hashes, "sealog_index", head.seq)
     ).pipe(Effect.withSpan("Ledger.parity")),
@@ -206,12 +236,8 @@ const makeReading = Effect.fnUntraced(function* (
         return notRolledBack(provided(Export.make(job, file)), head, "export", file)
       })
   }
-  return { reading, rows }
+  return { reading, rows, source }
 })
-
-/** What a ledger is called where its `ledger.json` does not say it. */
-const idOf = (paths: Path.Path, home: Home["Service"], settings: Settings): string =>
-  home.identity?.id ?? settings.ledgerId ?? nameOf(paths, home.layout.name)
 
 /** Give `ledger.json` to a new ledger, now that everything else of it is durable. */
 const settleHome = Effect.fnUntraced(function* (settings: Settings) {
@@ -219,7 +245,7 @@ const settleHome = Effect.fnUntraced(function* (settings: Settings) {
   const paths = yield* Path.Path
   if (home.identity !== undefined) return
   const created = Timestamp.fromMillis(yield* Clock.currentTimeMillis)
-  const id = idOf(paths, home, settings)
+  const id = settings.ledgerId ?? paths.parse(home.layout.name).name
   yield* home.settle({ id, format: HomeModule.format, created })
 })
 
@@ -262,7 +288,7 @@ const makeReplay = (
       Replay.beginning,
       until,
       Effect.fnUntraced(function* (rows: ReadonlyArray<Replay.Placed>) {
-        const inserted = yield* writer.between(take(rows))
+        const inserted = yield* writer.between(Effect.andThen(writer.unlocked, take(rows)))
         replayed += inserted
         skippedExisting += rows.length - inserted
       })
@@ -271,7 +297,10 @@ const makeReplay = (
   }).pipe(Effect.withSpan("Ledger.replay"))
 
 /** Open the ledger at home for writing; closes with the scope. */
-const open = Effect.fnUntraced(function* (settings: Settings) {
+const open = Effect.fnUntraced(function* (
+  settings: Settings,
+  attestor: Attestor["Service"] | undefined
+) {
   const home = yield* Home
   const sql = yield* SqlClient.SqlClient
   const readSql = yield* ReadSql
@@ -282,17 +311,25 @@ const open = Effect.fnUntraced(function* (settings: Settings) {
   const segmentBytesMax = settings.segmentBytesMax ?? segmentBytesMaxDefault
   const journal = yield* Journal.makeReader(home.layout, { lineBytesMax })
   yield* Mirror.migrate
-  const { head, last, tree, actions } = yield* Opening.recover(
+  const paths = yield* Path.Path
+  const ledgerId = HomeModule.signedName(paths, home.layout, home.identity, settings.ledgerId)
+  const signing = yield* Signer.make({ ...settings, ledgerId, name: home.layout.name }, attestor)
+  const { following, signer } = signing
+  const { head, last, tree, state, ...recovered } = yield* Opening.recover(
     journal,
     sql,
     hashes,
-    home.identity === undefined
+    home.identity === undefined,
+    following
   )
+  // Whatever it announced has an outcome now, or was never begun.
+  yield* home.marker.clear
+  const standing = yield* Effect.fromResult(signing.standingOf(state))
   yield* settleHome(settings)
   const journalWriter = yield* JournalWriter.makeWriter(journal, { lineBytesMax, segmentBytesMax })
   yield* journalWriter.resume(last, head)
-  const ledgerId = idOf(yield* Path.Path, home, settings)
-  const { reading, rows } = yield* makeReading(journal, readSql, hashes, ledgerId)
+  const { reading, rows, source } = yield* makeReading(journal, readSql, hashes, ledgerId)
+  let upkeep: Effect.Success<ReturnType<typeof Upkeep.make>> | undefined
   const writer = yield* Writer.make({
     sql,
     journal: journalWriter,
@@ -301,23 +338,47 @@ const open = Effect.fnUntraced(function* (settings: Settings) {
     hashes,
     head,
     tree,
+    standing,
     takeStock: (until) => Opening.takeStock(sql, journal, hashes, until.seq),
     catchUp: (until) => Opening.catchUpOpen(sql, journal, hashes, until.seq),
-    afterGroup: (written) =>
-      written >= checkpointRows
-        ? Effect.as(walCheckpoint(sql, "PASSIVE"), 0)
-        : Effect.succeed(written),
+    afterGroup: Effect.fnUntraced(function* (written) {
+      if (upkeep !== undefined) yield* upkeep.afterGroup
+      if (written < checkpointRows) return written
+      yield* walCheckpoint(sql, "PASSIVE")
+      return 0
+    }),
     settings: {
       groupRowsMax: settings.groupRowsMax ?? groupRowsMaxDefault,
       groupBytesMax,
       lineBytesMax,
       numbers: settings.numbers ?? "lossless",
-      encode: { format, lineHashes: settings.lineHashes, crc: settings.crc }
+      encode: { format, lineHashes: settings.lineHashes, crc: settings.crc },
+      signing: signer
     }
   })
+  const { marker } = home
+  const maintenance = yield* Maintenance.make({
+    journal,
+    journalWriter,
+    writer,
+    sql,
+    hashes,
+    marker,
+    following,
+    signer
+  })
+  const keeping = { ...source, between: writer.between, mayWrite: writer.isSettled }
+  const kept = yield* Upkeep.make({ keeping, writer, maintenance, settings })
+  upkeep = kept
   yield* Effect.addFinalizer(() => walCheckpoint(sql, "TRUNCATE"))
+  yield* Effect.addFinalizer(() => kept.atClose)
   yield* Effect.forkScoped(writer.run)
   yield* Effect.addFinalizer(() => writer.close)
+  const path = home.markerSetAside
+  const actions: ReadonlyArray<Opening.Action> =
+    path === undefined
+      ? recovered.actions
+      : [{ _tag: "MarkerSetAside", path }, ...recovered.actions]
   const opened: OpenReport =
     actions.length === 0 ? { _tag: "Clean", head } : { _tag: "Recovered", head, actions }
   const append = <X extends Expectation | undefined = undefined>(
@@ -328,16 +389,28 @@ const open = Effect.fnUntraced(function* (settings: Settings) {
       if (receipt === undefined) throw new Error("an append without an answer")
       return receipt
     }).pipe(Effect.withSpan("Ledger.append"))
-  const maintenance = yield* Maintenance.make({ journal, journalWriter, writer, sql, hashes })
   const numbers = settings.numbers ?? "lossless"
+  const rotateKey = Effect.fn("Ledger.rotateKey")(function* (
+    next: Attestor["Service"],
+    { draft = {}, ...options }: AppendOptions & { readonly draft?: Omit<Draft, "type"> | undefined }
+  ) {
+    const to = yield* Effect.fromResult(checked(next, home.layout.name))
+    const [receipt] = yield* writer.rotate(to, draft, options)
+    if (receipt === undefined) return yield* Effect.die(new Error("an append without an answer"))
+    return receipt
+  })
   return Ledger.of({
     ...reading,
-    ...maintenance,
+    checkpoint: (reason) => Effect.tap(maintenance.checkpoint(reason), () => kept.renew),
+    rollback: maintenance.rollback,
+    rebuild: maintenance.rebuild,
+    manifest: kept.manifest,
     opened,
     import: yield* Import.make({ journal, rows, writer, numbers, hashes }),
     append,
     appendAll: (drafts, options = {}) =>
       Effect.withSpan(writer.submit(drafts, options), "Ledger.appendAll"),
+    rotateKey: (next, options = {}) => rotateKey(next, options),
     replay: makeReplay(journal, sql, hashes, writer, reading.parity)
   })
 })
@@ -345,11 +418,12 @@ const open = Effect.fnUntraced(function* (settings: Settings) {
 /** Open the ledger at home for reading, where nothing can be written. */
 const openReadOnly = Effect.fnUntraced(function* (settings: Settings, reason: string) {
   const home = yield* Home
+  const paths = yield* Path.Path
   const sql = yield* ReadSql
   const hashes = yield* CurrentHashes
   const lineBytesMax = settings.lineBytesMax ?? Segment.lineBytesMaxDefault
   const journal = yield* Journal.makeReader(home.layout, { lineBytesMax })
-  const ledgerId = idOf(yield* Path.Path, home, settings)
+  const ledgerId = HomeModule.signedName(paths, home.layout, home.identity)
   const { reading } = yield* makeReading(journal, sql, hashes, ledgerId)
   const head: Head = yield* reading.head
   const refused = Effect.fail(
@@ -367,6 +441,7 @@ const openReadOnly = Effect.fnUntraced(function* (settings: Settings, reason: st
     append: () => refused,
     appendAll: () => refused,
     import: () => refused,
+    rotateKey: () => refused,
     checkpoint: () => refused,
     rollback: () => refused,
     rebuild: () => refused,
@@ -380,29 +455,36 @@ const openReadOnly = Effect.fnUntraced(function* (settings: Settings, reason: st
   })
 })
 
-/** Open the ledger of the `Home` in scope, for writing or, where it says so, for reading only. */
-export const make = Effect.fnUntraced(function* (settings: Settings) {
+/**
+ * Open the ledger of the `Home` in scope, for writing or, where it says so, for reading only. With an
+ * Attestor its rows are signed.
+ */
+export const make = Effect.fnUntraced(function* (
+  settings: Settings,
+  attestor?: Attestor["Service"]
+) {
   checkSizes(settings)
   const { identity, mode } = yield* Home
   if (mode._tag === "ReadOnly") return yield* openReadOnly(settings, mode.reason)
-  return yield* open(settings).pipe(
-    Effect.catchTag(["JournalError", "MirrorError"], (error) => {
+  return yield* open(settings, attestor).pipe(
+    Effect.catchTag(["JournalError", "MirrorError", "LockError"], (error) => {
       const reason = identity === undefined ? undefined : unwritableBecause(error)
       return reason === undefined ? Effect.fail(error) : openReadOnly(settings, reason)
     })
   )
 })
 
-/** Both services over a `Home` that was prepared already. */
+/** Both services over a `Home` that was prepared already; with an Attestor, of a signed ledger. */
 export const layerHome = (
-  settings: Settings
+  settings: Settings,
+  attestor?: Attestor["Service"]
 ): Layer.Layer<
   Ledger | Reader,
   OpenError,
   Home | Files | SecureRandom.SecureRandom | SqlClient.SqlClient | ReadSql | PolicyGate.PolicyGate
 > =>
   Layer.effectContext(
-    Effect.map(make(settings), (ledger) =>
+    Effect.map(make(settings, attestor), (ledger) =>
       Context.make(Ledger, ledger).pipe(Context.add(Reader, Reader.of(ledger)))
     )
   )
@@ -424,18 +506,30 @@ export const layerReader = (
       const lineBytesMax = options.lineBytesMax ?? Segment.lineBytesMaxDefault
       const layout = Layout.of(paths, options)
       const identity = yield* HomeModule.readIdentity(layout)
-      const ledgerId = identity?.id ?? nameOf(paths, layout.name)
       const journal = yield* Journal.makeReader(layout, { lineBytesMax })
+      const ledgerId = HomeModule.signedName(paths, layout, identity)
       return Reader.of((yield* makeReading(journal, sql, hashes, ledgerId)).reading)
     })
   )
 
 /** A size that is none is a broken precondition: found when the ledger opens, not when it fills. */
-const checkSizes = ({ groupRowsMax, lineBytesMax, segmentBytesMax }: Settings): void => {
-  for (const [name, size] of Object.entries({ groupRowsMax, lineBytesMax, segmentBytesMax })) {
+const checkSizes = (settings: Settings): void => {
+  const { checkpointEveryRows, groupRowsMax, lineBytesMax, segmentBytesMax, signMillisMax } =
+    settings
+  const sizes = {
+    checkpointEveryRows,
+    groupRowsMax,
+    lineBytesMax,
+    segmentBytesMax,
+    signMillisMax
+  }
+  for (const [name, size] of Object.entries(sizes)) {
     if (size !== undefined && !(Number.isSafeInteger(size) && size > 0)) {
       throw new RangeError(`${name} must be a whole number above 0, not ${size}`)
     }
+  }
+  if (settings.publicKey !== undefined) {
+    Result.getOrThrow(Attestation.genesis(settings.publicKey))
   }
 }
 
@@ -453,7 +547,7 @@ export const layer = <Rs extends ReadonlyArray<unknown> = readonly []>(
 ): Layer.Layer<
   Ledger | Reader,
   OpenError,
-  Files | Guard | SecureRandom.SecureRandom | SqlClient.SqlClient | ReadSql | Rs[number]
+  Files | Guard | Process | SecureRandom.SecureRandom | SqlClient.SqlClient | ReadSql | Rs[number]
 > =>
   layerHome(options).pipe(
     Layer.provide(HomeModule.layer(options)),
@@ -470,17 +564,32 @@ export const verifyPart = Effect.fnUntraced(function* (
   return yield* VerifyPart.part(file, hashes, { ...options, lineBytesMax })
 })
 
+/**
+ * As `layer`, of a ledger whose rows are signed by the Attestor in scope. From its first signed row
+ * on every row must be; rows that were there before stay unsigned.
+ */
+export const layerSigned = <Rs extends ReadonlyArray<unknown> = readonly []>(
+  options: Options<Rs> & Location
+) =>
+  Layer.unwrap(Effect.map(Attestor, (attestor) => layerHome(options, attestor))).pipe(
+    Layer.provide(HomeModule.layer(options)),
+    Layer.provide(PolicyGate.layer<Rs[number]>(options.rules ?? []))
+  )
+
 /** Why files could not be verified at all; damage is an answer instead. */
 export type VerifyError =
   | JournalError
   | MirrorError
   | HomeModule.FormatUnknown
   | HomeModule.NotALedger
+  | Attestation.PublicKeyInvalid
 
 /** Verify a ledger's files, or one JSONL file, without opening: no guard, no mirror, no change. */
 export const verify = Effect.fnUntraced(function* (
   location: Location,
-  options: Verify.VerifyOptions & { readonly lineBytesMax?: number | undefined } = {}
+  options: Omit<Verify.VerifyOptions, "ledgerId" | "verify"> & {
+    readonly lineBytesMax?: number | undefined
+  } = {}
 ): Effect.fn.Return<VerifyReport, VerifyError, Files> {
   const paths = yield* Path.Path
   const hashes = yield* CurrentHashes
@@ -488,7 +597,9 @@ export const verify = Effect.fnUntraced(function* (
   // A file that is not there has no rows, and would be found intact.
   if ("file" in location) yield* durable.existing(location.file)
   const layout = Layout.of(paths, location)
-  yield* HomeModule.readIdentity(layout)
+  const identity = yield* HomeModule.readIdentity(layout)
   const journal = yield* Journal.makeReader(layout, { lineBytesMax })
-  return yield* Verify.journal(journal, hashes, options)
+  const ledgerId = HomeModule.signedName(paths, layout, identity)
+  const verify = yield* CurrentVerify
+  return yield* Verify.journal(journal, hashes, { ...options, ledgerId, verify })
 })

@@ -13,18 +13,27 @@ import * as Checkpoint from "../core/Checkpoint.ts"
 import type * as Hashes from "../core/Hashes.ts"
 import type * as Merkle from "../core/Merkle.ts"
 import * as Op from "../core/Operation.ts"
+import type * as Signing from "../core/Signing.ts"
 import * as Timestamp from "../core/Timestamp.ts"
+import { LockMarker } from "../core/LockMarker.ts"
+import type { SignError } from "./Attestor.ts"
 import * as Checkpoints from "./Checkpoints.ts"
 import * as durable from "./durable.ts"
 import type { JournalError, MirrorError, RowDamaged } from "./errors.ts"
 import { mirrorError } from "./errors.ts"
+import type { LockError } from "./Guard.ts"
 import type { JournalFinal, JournalReader } from "./Journal.ts"
 import type { JournalWriter } from "./JournalWriter.ts"
+import type { LedgerMarker } from "./LedgerMarker.ts"
+import type { MarkerStale } from "./Marker.ts"
 import * as Mirror from "./Mirror.ts"
+import * as MirrorSigning from "./MirrorSigning.ts"
+import * as OpeningSignatures from "./OpeningSignatures.ts"
 import * as Operations from "./Operations.ts"
 import type { LedgerClosed } from "./Receipt.ts"
 import * as Rebuild from "./Rebuild.ts"
 import * as Rollback from "./Rollback.ts"
+import * as Signer from "./Signer.ts"
 import type * as Writer from "./Writer.ts"
 
 /** What an operator or a caller says about a checkpoint or operation cannot be kept. */
@@ -72,9 +81,15 @@ export type CheckpointError =
   | JournalFinal
   | JournalError
   | MirrorError
+  | SignError
 
 /** Why an operation does not end well, or does not begin. */
-export type OperationError = CheckpointError | OperationFailed | RowDamaged
+export type OperationError =
+  | CheckpointError
+  | OperationFailed
+  | RowDamaged
+  | MarkerStale
+  | LockError
 
 /** Why the mirror is not made anew; it is then what it was. */
 export type RebuildError = CheckpointError | Rebuild.RebuildError
@@ -85,6 +100,10 @@ interface Dependencies {
   readonly writer: Effect.Success<ReturnType<typeof Writer.make>>
   readonly sql: SqlClient.SqlClient
   readonly hashes: Hashes.Hashes
+  readonly marker: LedgerMarker
+  /** How signatures are followed, and made. */
+  readonly following: Signing.Following
+  readonly signer: Signer.Settings
 }
 
 type Needs = FileSystem.FileSystem | Path.Path | SecureRandom.SecureRandom
@@ -101,14 +120,25 @@ export const checkSaid = Effect.fnUntraced(function* (said: {
   }
 })
 
+const isOneLine = Schema.is(LockMarker.fields.operator)
+
+/** Refuses an operator whom no marker can name. */
+export const checkOperator = Effect.fnUntraced(function* (operator: string) {
+  if (isOneLine(operator)) return
+  const sides = { expected: "one line of text", actual: "more than one" }
+  return yield* new RequestInvalid({ member: "operator", ...sides })
+})
+
 /** The checkpoints and operations of an open ledger. */
 export const make = Effect.fnUntraced(function* (deps: Dependencies) {
-  const { hashes, journal, journalWriter, sql, writer } = deps
+  const { following, hashes, journal, journalWriter, marker, signer, sql, writer } = deps
   const { layout } = journal
   const context = yield* Effect.context<Needs>()
   const ground: Rollback.Ground = { journal, sql, hashes }
   /** The number of the next checkpoint, once it is known. */
   let number: number | undefined
+  /** The size of the newest sound checkpoint, once it is known. */
+  let newestSize: number | undefined
 
   /** No number is used twice: those of checkpoints that were moved away count too. */
   const nextNumber = Effect.gen(function* () {
@@ -125,8 +155,10 @@ export const make = Effect.fnUntraced(function* (deps: Dependencies) {
   /** Every rollback so far, the oldest first. */
   const rollbacks = Effect.gen(function* () {
     const found = yield* Operations.list(layout, hashes)
-    return found.flatMap(({ isEnded, plan }): ReadonlyArray<Checkpoint.Rollback> => {
-      if (!isEnded || plan === undefined || !Op.isRollback(plan) || plan.root === null) return []
+    return found.flatMap((one): ReadonlyArray<Checkpoint.Rollback> => {
+      const { plan } = one
+      if (plan === undefined || !Op.isRollback(plan) || plan.root === null) return []
+      if (!Operations.isCarriedOut(one)) return []
       return [{ operation: plan.id, from: plan.from, root: plan.root, to: plan.to }]
     })
   })
@@ -138,10 +170,29 @@ export const make = Effect.fnUntraced(function* (deps: Dependencies) {
     return { segment: place.segment, offset: place.offset + place.length + 1 }
   })
 
+  /**
+   * The lineage behind the head. A ledger with a signer that has signed no row yet begins here: from
+   * the next row on all must be signed.
+   */
+  const lineage = Effect.gen(function* () {
+    const { attestor, state } = writer.standing()
+    if (state._tag === "Signed") return state.signing
+    if (state._tag === "Unknown" || attestor === undefined) return null
+    const head = writer.head()
+    const signing = Signer.beginning(attestor, head.seq + 1)
+    const begun: Signing.State = { _tag: "Signed", signing }
+    yield* Effect.mapError(
+      MirrorSigning.store(sql, head.seq, begun),
+      mirrorError("hold its lineage")
+    )
+    writer.goOnFrom(head, yield* writer.currentTree, begun)
+    return signing
+  })
+
   const checkpointNow = Effect.fnUntraced(function* (reason: string, tree: Merkle.Tree) {
     const next = yield* nextNumber
     const head = writer.head()
-    const checkpoint = Checkpoint.make(
+    const unsigned = Checkpoint.make(
       {
         number: next,
         at: Timestamp.fromMillis(yield* Clock.currentTimeMillis),
@@ -149,15 +200,34 @@ export const make = Effect.fnUntraced(function* (deps: Dependencies) {
         tree,
         ...(yield* behindHead),
         rollbacks: yield* rollbacks,
+        lineage: yield* lineage,
         reason
       },
       hashes
     )
+    const checkpoint = yield* Signer.signCheckpoint(writer.standing(), unsigned, signer)
     // Even one that fails may have been seen under its number.
     number = next + 1
     yield* Checkpoints.place(layout, checkpoint)
+    newestSize = checkpoint.size
     return checkpoint
   })
+
+  /** How many rows came since the newest checkpoint. */
+  const rowsSince = Effect.gen(function* () {
+    newestSize ??= (yield* Checkpoints.newestSound(layout, hashes))?.size ?? 0
+    return writer.head().seq - newestSize
+  })
+
+  /** A checkpoint where at least so many rows came since the newest. Between two groups only. */
+  const checkpointAfter = Effect.fnUntraced(
+    function* (rows: number, reason: string) {
+      if ((yield* rowsSince) < rows) return undefined
+      yield* writer.ready
+      return yield* checkpointNow(reason, yield* writer.currentTree)
+    },
+    (effect) => Effect.provideContext(effect, context)
+  )
 
   const checkpoint = Effect.fn("Ledger.checkpoint")(
     function* (reason: string): Effect.fn.Return<Checkpoint.Checkpoint, CheckpointError, Needs> {
@@ -230,8 +300,13 @@ export const make = Effect.fnUntraced(function* (deps: Dependencies) {
     if (Exit.isSuccess(placed)) return
     const there = yield* Effect.exit(durable.kindAt(`${folder}/plan.json`))
     const isGone = Exit.isSuccess(there) && there.value === undefined
-    return yield* isGone ? placed : fatal(folder, plan, placed.cause)
+    if (!isGone) return yield* fatal(folder, plan, placed.cause)
+    yield* clearMarker
+    return yield* placed
   })
+
+  /** One that stays names an operation that is done with: the next one, or the next open, clears. */
+  const clearMarker = Effect.ignore(marker.clear)
 
   const rollbackNow = Effect.fnUntraced(function* (
     asked: Checkpoint.Checkpoint | number,
@@ -249,16 +324,22 @@ export const make = Effect.fnUntraced(function* (deps: Dependencies) {
     const tree = yield* writer.currentTree
     const { folder, id } = yield* Operations.begin(layout)
     const plan = yield* Rollback.plan(ground, id, target, head, tree, request)
+    yield* marker.place(id, `rollback to checkpoint ${target.number}`, request.operator)
     yield* placePlan(folder, plan)
     const work = Effect.gen(function* () {
       yield* Operations.carryOut(layout, folder, plan, sql)
       const to: Chain.Head = target.head
       yield* journalWriter.resume((yield* journal.files).at(-1), to)
-      writer.goOnFrom(to, target.tree)
+      const where = { sql, journal, hashes, following }
+      const state = yield* OpeningSignatures.behind(where, to, target)
+      yield* OpeningSignatures.settle(sql, to.seq, state)
+      writer.goOnFrom(to, target.tree, state)
+      newestSize = target.size
       const verified = ["checkpoint", "head", "root", "kept"]
       return yield* Operations.end(folder, plan, { outcome: "ok", head: target.position, verified })
     })
     const outcome = yield* Effect.catchCause(work, (cause) => fatal(folder, plan, cause))
+    yield* clearMarker
     return Operations.toldOf(yield* Path.Path, folder, plan, outcome)
   })
 
@@ -273,7 +354,7 @@ export const make = Effect.fnUntraced(function* (deps: Dependencies) {
       hashes
     )
     yield* Operations.place(folder, plan)
-    const made = yield* Effect.result(Rebuild.rebuild(ground, head))
+    const made = yield* Effect.result(Rebuild.rebuild(ground, head, writer.standing().state))
     if (Result.isFailure(made)) {
       const { _tag: errorClass, message } = made.failure
       yield* Operations.end(folder, plan, { outcome: "recoverable_error", errorClass, message })
@@ -294,6 +375,7 @@ export const make = Effect.fnUntraced(function* (deps: Dependencies) {
     ): Effect.fn.Return<Op.Operation, OperationError, Needs> {
       const { correlationId, operator, reason } = request
       yield* checkSaid({ operator, reason, correlationId })
+      yield* checkOperator(operator)
       return yield* writer.exclusively(rollbackNow(to, request))
     },
     (effect) => Effect.provideContext(effect, context)
@@ -308,5 +390,5 @@ export const make = Effect.fnUntraced(function* (deps: Dependencies) {
     (effect) => Effect.provideContext(effect, context)
   )
 
-  return { checkpoint, rollback, rebuild }
+  return { checkpoint, rollback, rebuild, checkpointAfter }
 })

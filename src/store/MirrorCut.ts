@@ -92,7 +92,8 @@ export const cut = Effect.fnUntraced(function* (
     yield* sql`DELETE FROM sealog_keys WHERE seq > ${until}`
     yield* sql`DELETE FROM sealog_index WHERE seq > ${until}`
     yield* TimeBlocks.cut(sql, until)
-    yield* sql`DELETE FROM sealog_state WHERE seq > ${until}`
+    // A lineage that is not taken out says that one must be looked for: see `MirrorSigning`.
+    yield* sql`DELETE FROM sealog_state WHERE seq > ${until} AND name <> 'lineage'`
   }).pipe(
     sql.withTransaction,
     Effect.catchTag("SqlError", (error) => Effect.fail(mirrorError("remove rows")(error)))

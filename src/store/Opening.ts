@@ -9,6 +9,9 @@
  *   4. the last whole group is written again in place and fsynced, its last LF completed
  *   5. the mirror catches up
  *
+ * Signed rows of the tail are verified in step 3, from the lineage behind the mirror's newest row on;
+ * where that is not known, or not that row's, all rows are.
+ *
  * Nothing at or below the mirror's newest row or that checkpoint, or before the last segment, is
  * ever cut. No step reads what lies before, but for a mirror that is behind or not there.
  */
@@ -22,6 +25,8 @@ import type { Position } from "../core/Event.ts"
 import type * as Hashes from "../core/Hashes.ts"
 import * as Merkle from "../core/Merkle.ts"
 import * as Recovery from "../core/Recovery.ts"
+import type * as Signing from "../core/Signing.ts"
+import { Follower } from "../core/Signing.ts"
 import * as durable from "./durable.ts"
 import * as Anchor from "./Anchor.ts"
 import * as Checkpoints from "./Checkpoints.ts"
@@ -36,6 +41,7 @@ import * as Operations from "./Operations.ts"
 import { diverged, damagedAt, LedgerDamaged, LedgerDiverged, refusals } from "./Refusal.ts"
 import { Progress } from "./Progress.ts"
 import * as Replay from "./Replay.ts"
+import * as OpeningSignatures from "./OpeningSignatures.ts"
 
 export { LedgerDamaged, LedgerDiverged }
 
@@ -46,6 +52,8 @@ export type Action =
   | { readonly _tag: "TailCut"; readonly bytes: number; readonly path: string }
   | { readonly _tag: "MirrorRemade"; readonly rows: number }
   | { readonly _tag: "OperationFinished"; readonly id: string }
+  /** A marker that a crash cut short, before anything was begun, was renamed to this path. */
+  | { readonly _tag: "MarkerSetAside"; readonly path: string }
   /** The mirror was one of before a rollback, and was taken back to where that went. */
   | { readonly _tag: "MirrorTakenBack"; readonly rows: number; readonly operationId: string }
 
@@ -61,6 +69,8 @@ export interface Opened {
   readonly last: JournalFile | undefined
   /** Over the rows up to the head, where the mirror holds it. */
   readonly tree: Merkle.Tree | undefined
+  /** The lineage of the signatures behind the head. */
+  readonly state: Signing.State
   readonly actions: ReadonlyArray<Action>
 }
 
@@ -158,8 +168,10 @@ const scan = Effect.fnUntraced(function* (
   files: ReadonlyArray<JournalFile>,
   from: Replay.From,
   checkpoint: Checkpoint | undefined,
-  hashes: Hashes.Hashes
+  hashes: Hashes.Hashes,
+  follower: Follower
 ) {
+  const signatures = new OpeningSignatures.Tail(follower, journal.format)
   const tail = new Recovery.TailScan(from.head, journal.format, hashes)
   const firstSeqOf = new Map<number, number>()
   let passed: string | undefined
@@ -176,6 +188,7 @@ const scan = Effect.fnUntraced(function* (
         for (const line of lines) {
           const event = tail.push(line)
           if (event === undefined) continue
+          signatures.take(line, event)
           if (line.offset === 0) firstSeqOf.set(file.segment, event.seq)
           if (event.seq === checkpoint?.head.seq) passed = event.leafHash
         }
@@ -185,6 +198,8 @@ const scan = Effect.fnUntraced(function* (
   const plan = tail.plan()
   const lastPath = files.at(-1)?.path
   if (plan._tag === "Damage") return yield* damagedAt(journal, plan)
+  const forged = signatures.failureUpTo(plan.head.seq)
+  if (forged !== undefined) return yield* damagedAt(journal, forged)
   yield* checkPassed(journal, from.head, plan.head, checkpoint, passed)
   if (plan.cut !== undefined && plan.cut.path !== lastPath) {
     const { path, offset } = plan.cut
@@ -193,7 +208,7 @@ const scan = Effect.fnUntraced(function* (
     return yield* damagedAt(journal, { path, offset, seq, reason, follows: true })
   }
   yield* checkNames(journal, files, firstSeqOf, plan)
-  return plan
+  return { plan, state: signatures.settled }
 })
 
 const chunkBytes = 1024 * 1024
@@ -368,7 +383,8 @@ export const recover: (
   journal: JournalReader,
   sql: SqlClient.SqlClient,
   hashes: Hashes.Hashes,
-  isNew?: boolean
+  isNew?: boolean,
+  following?: Signing.Following
 ) => Effect.Effect<
   Opened,
   OpenError,
@@ -377,7 +393,8 @@ export const recover: (
   journal: JournalReader,
   sql: SqlClient.SqlClient,
   hashes: Hashes.Hashes,
-  isNew = false
+  isNew = false,
+  given: Signing.Following = carried
 ) {
   const { layout } = journal
   const actions: Array<Action> = []
@@ -392,7 +409,14 @@ export const recover: (
   const { from, settled } = yield* anchor(sql, journal, files, hashes, actions)
   yield* checkBehind(sql, journal, settled, checkpoint)
   if (settled.seq > 0) yield* checkFollowing(sql, journal, files, from.segment)
-  const plan = yield* scan(journal, files, from, checkpoint, hashes)
+  const following = OpeningSignatures.withStated(given, checkpoint)
+  const known = yield* OpeningSignatures.behind(
+    { sql, journal, hashes, following },
+    settled,
+    checkpoint
+  )
+  const follower = new Follower(known, following)
+  const { plan, state } = yield* scan(journal, files, from, checkpoint, hashes, follower)
   if (plan.cut !== undefined) {
     if (isNew && plan.head.seq === 0) {
       const reason = "it does not begin with a row, and was no ledger before"
@@ -406,6 +430,8 @@ export const recover: (
   if (plan.rewrite !== undefined) yield* rewrite(plan.rewrite, plan.lineIncomplete)
   if (plan.lineIncomplete) actions.push({ _tag: "LineCompleted", seq: plan.head.seq })
   const rows = plan.head.seq - from.head.seq
+  // Before the rows: a mirror that has them and no lineage would say that none is signed.
+  yield* OpeningSignatures.settle(sql, plan.head.seq, state)
   if (rows > 0) {
     yield* takeIn(sql, journal, hashes, from, plan.head.seq)
     actions.push({ _tag: from.head.seq === 0 ? "MirrorRemade" : "CaughtUp", rows })
@@ -415,9 +441,13 @@ export const recover: (
     mirrorError("read its tree")
   )
   const last = (yield* listed(journal)).at(-1)
-  const known = plan.head.seq === 0 ? Merkle.empty : tree
-  return { head: plan.head, last, tree: known?.size === plan.head.seq ? known : undefined, actions }
+  const grown = plan.head.seq === 0 ? Merkle.empty : tree
+  const whole = grown?.size === plan.head.seq ? grown : undefined
+  return { head: plan.head, last, tree: whole, state, actions }
 })
+
+/** Signatures are there or not: nobody says whose they have to be. */
+const carried: Signing.Following = { ledgerId: "", verify: () => false }
 
 /** The files of the journal; a foreign one among them is damage. */
 const listed = (journal: JournalReader) =>

@@ -171,6 +171,10 @@ export interface Found {
     | undefined
 }
 
+/** Whether an operation did all that it planned, as far as its outcome says: a repair may have closed it. */
+export const isCarriedOut = ({ isEnded, outcome }: Found): boolean =>
+  isEnded && outcome?.outcome !== "fatal_error"
+
 const textAt = Effect.fnUntraced(function* (path: string) {
   return (yield* durable.kindAt(path)) === "File" ? yield* durable.readSmall(path) : undefined
 })
@@ -219,6 +223,12 @@ const names = Effect.fnUntraced(function* (layout: Layout) {
   const failed = journalError("list", layout.operations)
   return (yield* Effect.mapError(fs.readDirectory(layout.operations), failed)).toSorted()
 })
+
+/** How many operations were ever begun. */
+export const count = (
+  layout: Layout
+): Effect.Effect<number, JournalError, FileSystem.FileSystem | Path.Path> =>
+  Effect.map(names(layout), ({ length }) => length)
 
 /** Every folder of `operations/`, the oldest first. */
 export const list = Effect.fnUntraced(function* (

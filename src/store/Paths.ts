@@ -18,7 +18,6 @@ import * as Indexed from "./IndexedRows.ts"
 import * as IndexScan from "./IndexScan.ts"
 import type { Question, Range } from "./Leads.ts"
 import * as Leads from "./Leads.ts"
-import * as Mirror from "./Mirror.ts"
 import type { Query } from "./Reader.ts"
 import { EventNotFound } from "./Reader.ts"
 import * as Selection from "./Selection.ts"
@@ -122,9 +121,10 @@ export const make = Effect.fnUntraced(function* (
   Selection.check(query)
   const tip = yield* rows.find(ref)
   const began = yield* rows.head
-  const there = yield* Effect.mapError(Mirror.at(rows.sql, tip.seq), mirrorError("find a row"))
   // Cut, and perhaps another row in its place, before the head was taken.
-  if (there?.leaf_hash !== tip.leaf_hash) return yield* new EventNotFound({ ref })
+  yield* Effect.catchTag(rows.checkThere(tip), "RowGone", () =>
+    Effect.fail(new EventNotFound({ ref }))
+  )
   const range = yield* Selection.rangeOf(rows, query, began)
   const question = Selection.questionOf(query, began)
   const { last, limit } = query

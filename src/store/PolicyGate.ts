@@ -3,8 +3,9 @@
  *
  * A rule sees the draft alone and votes at the caller's cost. A gate asks the ledger: it votes
  * inside the writer's transaction, where it sees every row before its own, so two appends cannot
- * both pass on the same state. Three contributions that Cortex requires of an unsigned append are
- * cast here where no rule of the same id is given; the parity rule votes from what the writer saw.
+ * both pass on the same state. The contributions that Cortex requires of an unsigned and of a signed
+ * append are cast here where no rule of the same id is given; the parity rule votes from what the
+ * writer saw.
  * A rule that dies has voted reject: a broken rule never lets anything pass.
  */
 import { Cause, Clock, Context, Effect, Layer, Result } from "effect"
@@ -72,8 +73,11 @@ export interface Decisions {
 export class PolicyGate extends Context.Service<
   PolicyGate,
   {
-    /** The votes of the rules that look at the draft alone, and of the three built-in ones. */
-    readonly votes: (draft: CompleteDraft) => Effect.Effect<ReadonlyArray<Policy.Contribution>>
+    /** The votes of the rules that look at the draft alone, and of the built-in ones. */
+    readonly votes: (
+      draft: CompleteDraft,
+      isSigned: boolean
+    ) => Effect.Effect<ReadonlyArray<Policy.Contribution>>
     /** The votes of the gates; `sql` is the writer's client, with its transaction open. */
     readonly ask: (
       draft: CompleteDraft,
@@ -98,6 +102,11 @@ const builtIn = (draft: CompleteDraft): ReadonlyArray<readonly [string, Policy.V
   ],
   [Policy.Rules.eventSourceTierGate, Policy.allow("every source may write to this ledger")],
   [Policy.Rules.runtimeMode, Policy.allow("the ledger is open for writing")]
+]
+
+const builtInSigned: ReadonlyArray<readonly [string, Policy.Vote]> = [
+  [Policy.Rules.keyStateCurrentUse, Policy.allow("the key is the one that signs this ledger now")],
+  [Policy.Rules.trustTierMinimum, Policy.allow("whoever holds the key may sign every source")]
 ]
 
 const contribution = (id: string, vote: Policy.Vote): Policy.Contribution =>
@@ -147,13 +156,13 @@ export const make = Effect.fnUntraced(function* <R = never>(rules: ReadonlyArray
   if (twice !== undefined) throw new RangeError(`two rules have the id ${JSON.stringify(twice)}`)
   const hasGates = rules.some((rule) => rule.vote._tag === "Gate")
 
-  const ownBuiltIn = (draft: CompleteDraft): Array<Policy.Contribution> =>
-    builtIn(draft)
+  const ownBuiltIn = (draft: CompleteDraft, isSigned: boolean): Array<Policy.Contribution> =>
+    (isSigned ? builtInSigned : builtIn(draft))
       .filter(([id]) => !ids.includes(id))
       .map(([id, vote]) => contribution(id, vote))
 
-  const askRules = Effect.fnUntraced(function* (draft: CompleteDraft) {
-    const votes = ownBuiltIn(draft)
+  const askRules = Effect.fnUntraced(function* (draft: CompleteDraft, isSigned: boolean) {
+    const votes = ownBuiltIn(draft, isSigned)
     const view = viewOf(draft)
     for (const rule of rules) {
       const { vote } = rule
@@ -163,8 +172,8 @@ export const make = Effect.fnUntraced(function* <R = never>(rules: ReadonlyArray
     return votes
   })
 
-  const votes: PolicyGate["Service"]["votes"] = (draft) =>
-    rules.length === 0 ? Effect.succeed(ownBuiltIn(draft)) : askRules(draft)
+  const votes: PolicyGate["Service"]["votes"] = (draft, isSigned) =>
+    rules.length === 0 ? Effect.succeed(ownBuiltIn(draft, isSigned)) : askRules(draft, isSigned)
 
   const ask: PolicyGate["Service"]["ask"] = Effect.fnUntraced(function* (
     draft: CompleteDraft,

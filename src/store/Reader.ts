@@ -9,6 +9,7 @@
  */
 import type { Effect, Stream } from "effect"
 import { Context, Schema } from "effect"
+import type { PublicKeyInvalid } from "../core/Attestation.ts"
 import type { ChainBroken, Head } from "../core/Chain.ts"
 import type { Checkpoint } from "../core/Checkpoint.ts"
 import type { Event, EventUndecodable, Position, Typed } from "../core/Event.ts"
@@ -18,6 +19,7 @@ import type { Operation } from "../core/Operation.ts"
 import type { ParityReport } from "../core/Parity.ts"
 import type { VerifyReport } from "../core/VerifyReport.ts"
 import type { BackupReport } from "./Backup.ts"
+import type { Manifest } from "../core/Manifest.ts"
 import type { NotExportable } from "./Export.ts"
 import type { RolledBack } from "./CutHistory.ts"
 import type { JournalError, MirrorError, RowDamaged } from "./errors.ts"
@@ -59,9 +61,9 @@ export type ReadError = JournalError | MirrorError | RowDamaged
  * Which rows, in the order of their seq: those for which all of it holds. Of these `limit` leaves the
  * first, and `last` the newest of what is left then. Every number is a whole one.
  *
- * What no row is read for is believed of the index: a row that it has lost, or of which it has type,
- * parent, keys, session, trace or time wrong, may be left out, which `verify` finds. What is read is
- * checked.
+ * What no row is read for is believed of the index: a row of which it has type, parent, keys, session,
+ * trace or time wrong may be left out, and one that it has lost between rows that lie thousands apart,
+ * which `verify` finds. What is read is checked.
  */
 export interface Query<out K extends AnyKind = never> extends Filter<K>, Times {
   /** Rows after this position; one that was cut, or never was, is an error. */
@@ -126,12 +128,21 @@ export class Reader extends Context.Service<
     readonly checkpoints: Effect.Effect<ReadonlyArray<Checkpoint>, JournalError>
     /** What was ever done to the ledger besides appending, the oldest first. */
     readonly operations: Effect.Effect<ReadonlyArray<Operation>, JournalError>
+    /**
+     * Counters, files, hashes and invariants of the ledger as it is now. A reader counts every row
+     * and writes nothing; whoever has the ledger open for writing keeps it in `manifest.json`.
+     */
+    readonly manifest: Effect.Effect<Manifest, ReadError>
     /** Check every row, link, checksum and the mirror. Damage is an answer, not an error. */
     readonly verify: (options?: {
       readonly failuresMax?: number | undefined
       /** One that was kept elsewhere: the ledger must still have what it states. */
       readonly checkpoint?: Checkpoint | undefined
-    }) => Effect.Effect<VerifyReport, JournalError | MirrorError>
+      /** The key that signed the first signed row, in hex; default what the ledger itself states. */
+      readonly publicKey?: string | undefined
+      /** With `publicKey`: the first row that must be signed. Default 1. */
+      readonly signedFrom?: number | undefined
+    }) => Effect.Effect<VerifyReport, JournalError | MirrorError | PublicKeyInvalid>
     /** Compare both legs, in both directions, in constant memory. */
     readonly parity: Effect.Effect<ParityReport, ChainBroken | IdConflict | ReadError>
     /** Copy segments and identity up to the head into a new directory; durable when it returns. */

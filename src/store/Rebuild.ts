@@ -9,10 +9,12 @@ import { Effect } from "effect"
 import type { Head } from "../core/Chain.ts"
 import { ChainBroken } from "../core/Chain.ts"
 import type * as Merkle from "../core/Merkle.ts"
+import type * as Signing from "../core/Signing.ts"
 import type { MirrorError } from "./errors.ts"
 import { mirrorError } from "./errors.ts"
 import type * as Mirror from "./Mirror.ts"
 import * as MirrorCut from "./MirrorCut.ts"
+import * as MirrorSigning from "./MirrorSigning.ts"
 import * as MirrorTree from "./MirrorTree.ts"
 import { Progress } from "./Progress.ts"
 import * as Replay from "./Replay.ts"
@@ -21,10 +23,11 @@ import type { Ground } from "./Rollback.ts"
 /** Why nothing was made anew. */
 export type RebuildError = Replay.WalkError | Mirror.RowDiffers | Mirror.IdConflict | MirrorError
 
-/** Make the mirror anew up to `head`; the tree over its rows. */
+/** Make the mirror anew up to `head`, behind which the signatures stand so; the tree over its rows. */
 export const rebuild = Effect.fnUntraced(function* (
   { hashes, journal, sql }: Ground,
-  head: Head
+  head: Head,
+  state: Signing.State
 ): Effect.fn.Return<Merkle.Tree | undefined, RebuildError> {
   const tell = yield* Progress
   const change = Effect.gen(function* () {
@@ -38,6 +41,7 @@ export const rebuild = Effect.fnUntraced(function* (
     })
     const end = yield* Replay.walk(journal, hashes, Replay.beginning, head.seq, take)
     if (end.seq === head.seq && end.leafHash === head.leafHash) {
+      yield* MirrorSigning.store(sql, head.seq, state)
       return yield* MirrorTree.stored(sql)
     }
     return yield* new ChainBroken({

@@ -8,6 +8,7 @@ import { Schema } from "effect"
 import type { DraftInvalid, PayloadTooLarge } from "../core/Draft.ts"
 import type { Event, Position } from "../core/Event.ts"
 import type * as Policy from "../core/Policy.ts"
+import type { AttestorMissing, SignError } from "./Attestor.ts"
 import type { JournalError, MirrorError, RowDamaged } from "./errors.ts"
 import type { Expectation } from "./Expectation.ts"
 import type { JournalFinal, OutcomeUnknown } from "./Journal.ts"
@@ -130,6 +131,8 @@ export type Refusal =
 export type AppendError =
   | Refusal
   | PayloadTooLarge
+  | AttestorMissing
+  | SignError
   | JournalFinal
   | LedgerClosed
   | OutcomeUnknown

@@ -6,8 +6,7 @@
  * outcome, redo only; killed at any point it is finished by the next open. All that it takes out of
  * journal and mirror is kept in its folder, with who asked for it and why.
  */
-import { Clock, Effect, Path, Schema } from "effect"
-import type { FileSystem } from "effect"
+import { Clock, Effect, FileSystem, Path, Schema } from "effect"
 import type { SecureRandom } from "effect/crypto"
 import type { SqlClient } from "effect/sql"
 import type { Move, Operation, Request } from "../core/Operation.ts"
@@ -15,15 +14,19 @@ import * as Checkpoint from "../core/Checkpoint.ts"
 import * as Op from "../core/Operation.ts"
 import * as Segment from "../core/Segment.ts"
 import * as Timestamp from "../core/Timestamp.ts"
-import { digest } from "./carryOut.ts"
+import { digest, folderOf } from "./carryOut.ts"
 import type * as Diagnosis from "./Diagnosis.ts"
 import type { RepairPlan } from "./Diagnosis.ts"
 import { diagnose } from "./Diagnosis.ts"
 import * as durable from "./durable.ts"
 import type { JournalError, MirrorError } from "./errors.ts"
+import { journalError } from "./errors.ts"
 import type { JournalReader } from "./Journal.ts"
+import type { LockError } from "./Guard.ts"
+import type { LedgerMarker } from "./LedgerMarker.ts"
 import type { RequestInvalid } from "./Maintenance.ts"
-import { checkSaid, OperationFailed } from "./Maintenance.ts"
+import { checkOperator, checkSaid, OperationFailed } from "./Maintenance.ts"
+import type { MarkerStale } from "./Marker.ts"
 import * as Operations from "./Operations.ts"
 import * as Rollback from "./Rollback.ts"
 
@@ -46,6 +49,8 @@ export type RepairError =
   | OperationFailed
   | Operations.OperationUnfinished
   | RequestInvalid
+  | MarkerStale
+  | LockError
   | JournalError
   | MirrorError
 
@@ -55,6 +60,7 @@ type Needs = FileSystem.FileSystem | Path.Path | SecureRandom.SecureRandom
 export interface Ground extends Diagnosis.Ground {
   /** The writing client of its mirror; undefined where that cannot be read. */
   readonly writing: SqlClient.SqlClient | undefined
+  readonly marker: LedgerMarker
 }
 
 /** What stands at a place where something foreign does, to be moved as it is. */
@@ -147,10 +153,28 @@ const planOf = Effect.fnUntraced(function* (
   )
 })
 
-/** A folder that can never be finished gets an outcome, so that it is not looked at any more. */
-const close = Effect.fnUntraced(function* (ground: Ground, id: string, request: Request) {
+/**
+ * A folder that can never be finished gets an outcome, so that it is not looked at any more. A link in
+ * place of one is moved into `into` as it is: what is written there would go wherever it leads.
+ */
+const close = Effect.fnUntraced(function* (
+  ground: Ground,
+  id: string,
+  request: Request,
+  into: string
+) {
   const { hashes, journal } = ground
   const { folder, plan, trouble } = yield* Operations.look(journal.layout, id, hashes)
+  if ((yield* durable.kindAt(folder)) !== "Directory") {
+    const fs = yield* FileSystem.FileSystem
+    const paths = yield* Path.Path
+    const foreign = paths.join(into, folderOf("foreign"))
+    yield* durable.makeDirectory(foreign)
+    const moving = fs.rename(folder, paths.join(foreign, id))
+    yield* Effect.mapError(moving, journalError("move", folder))
+    yield* durable.syncDirectory(foreign)
+    return yield* durable.syncDirectory(journal.layout.operations)
+  }
   const { correlationId, operator, reason } = request
   const asked = plan ?? { kind: "repair", operator, reason, correlationId: correlationId ?? null }
   const message = trouble === undefined ? "" : `expected ${trouble.expected} at ${trouble.path}`
@@ -172,7 +196,8 @@ export const repair = Effect.fn("Ledger.repair")(function* (
 ): Effect.fn.Return<Operation, RepairError, Needs> {
   const { correlationId, operator, reason } = request
   yield* checkSaid({ operator, reason, correlationId })
-  const { journal, writing } = ground
+  yield* checkOperator(operator)
+  const { journal, marker, writing } = ground
   const { layout } = journal
   const now = yield* diagnose(ground)
   if (!isSame(now, shown)) {
@@ -188,12 +213,15 @@ export const repair = Effect.fn("Ledger.repair")(function* (
       actual: now.message
     })
   }
-  for (const id of now.closes) yield* close(ground, id, request)
   const { folder, id } = yield* Operations.begin(layout)
+  for (const closed of now.closes) yield* close(ground, closed, request, folder)
   const plan = yield* planOf(ground, id, now, request)
+  yield* marker.place(id, "repair", operator)
   yield* Operations.place(folder, plan)
   yield* Operations.carryOut(layout, folder, plan, writing)
   const verified = ["journal", ...(now.isMirrorUnreadable ? [] : ["mirror"]), "kept"]
   const outcome = yield* Operations.end(folder, plan, { outcome: "ok", head: now.to, verified })
+  // It is done; a marker that stays names it, and the next open clears it.
+  yield* Effect.ignore(marker.clear)
   return Operations.toldOf(yield* Path.Path, folder, plan, outcome)
 })

@@ -13,17 +13,20 @@
  */
 import { Clock, Effect, Path, Result } from "effect"
 import type { SqlClient } from "effect/sql"
+import * as Chain from "../core/Chain.ts"
 import * as Checkpoint from "../core/Checkpoint.ts"
 import type { Position } from "../core/Event.ts"
 import type * as Hashes from "../core/Hashes.ts"
 import * as Merkle from "../core/Merkle.ts"
-import type { Move, Plan, Request } from "../core/Operation.ts"
+import type { Cut, Move, Plan, Request } from "../core/Operation.ts"
 import * as Op from "../core/Operation.ts"
 import * as Row from "../core/Row.ts"
+import type { Line } from "../core/Segment.ts"
 import * as Segment from "../core/Segment.ts"
 import * as Timestamp from "../core/Timestamp.ts"
 import { digest } from "./carryOut.ts"
 import * as Checkpoints from "./Checkpoints.ts"
+import * as durable from "./durable.ts"
 import { mirrorError } from "./errors.ts"
 import type { JournalFile, JournalReader } from "./Journal.ts"
 import * as Mirror from "./Mirror.ts"
@@ -116,6 +119,22 @@ const moveOf = Effect.fnUntraced(function* (kind: Move["kind"], path: string, by
   return { kind, name: paths.basename(path), bytes, sha256, rows } satisfies Move
 })
 
+/** How many lines of the one file of Cortex mode are rows from an offset on: blank ones are none. */
+const rowsBehind = Effect.fnUntraced(function* (
+  journal: JournalReader,
+  file: JournalFile,
+  offset: number
+) {
+  let rows = 0
+  const count = (line: Line) => {
+    if (line.tooLong || !Chain.isBlank(line.bytes)) rows++
+  }
+  yield* journal.eachLine(file, { offset, number: 1 }, file.bytes, (lines) =>
+    Effect.sync(() => lines.forEach(count))
+  )
+  return rows
+})
+
 /** What lies behind a place of the journal: the tail of its file, and the files after it. */
 export const behind = Effect.fnUntraced(function* (
   { journal }: Pick<Ground, "journal">,
@@ -123,24 +142,36 @@ export const behind = Effect.fnUntraced(function* (
   from: { readonly segment: number; readonly offset: number; readonly firstSeq: number }
 ) {
   const file = files.find(({ segment }) => segment === from.segment)
-  const length = file === undefined ? 0 : file.bytes - from.offset
-  const kept = Segment.name(from.firstSeq)
-  const range = { path: journal.pathOf(from.segment), offset: from.offset, length }
-  const cut = length > 0 ? [yield* Operations.cutOf(range, kept, true)] : []
+  const { offset } = from
+  const cut: Array<Cut> = []
+  if (file !== undefined && file.bytes > offset) {
+    const range = { path: file.path, offset, length: file.bytes - offset }
+    const tail = yield* Operations.cutOf(range, Segment.name(from.firstSeq), true)
+    const isCortex = journal.format === "cortex"
+    cut.push(isCortex ? { ...tail, rows: yield* rowsBehind(journal, file, offset) } : tail)
+  }
   const later = files.filter(({ segment }) => segment > from.segment).toReversed()
   const move = yield* Effect.forEach(later, ({ bytes, path }) => moveOf("segment", path, bytes))
   return { cut, move }
 })
 
-/** Checkpoints with a larger number, last first. */
+/** Checkpoints with a larger number, last first; what is no file is moved as it is, unread. */
 const laterCheckpoints = Effect.fnUntraced(function* (
   { journal: { layout } }: Ground,
   number: number
 ) {
   const { numbers } = yield* Checkpoints.numbersIn(layout.checkpoints)
   const later = numbers.filter((other) => other > number).toReversed()
-  return yield* Effect.forEach(later, (other) =>
-    moveOf("checkpoint", `${layout.checkpoints}/${Checkpoint.name(other)}`, Number.MAX_SAFE_INTEGER)
+  return yield* Effect.forEach(
+    later,
+    Effect.fnUntraced(function* (other) {
+      const name = Checkpoint.name(other)
+      const path = `${layout.checkpoints}/${name}`
+      // Opening a pipe to read waits for whoever writes it.
+      return (yield* durable.kindAt(path)) === "File"
+        ? yield* moveOf("checkpoint", path, Number.MAX_SAFE_INTEGER)
+        : ({ kind: "checkpoint", name, bytes: 0, sha256: null, rows: null } satisfies Move)
+    })
   )
 })
 

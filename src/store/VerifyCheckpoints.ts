@@ -4,6 +4,7 @@
  * While the rows go by, the root is computed at every size that something states: a checkpoint here,
  * one that was kept elsewhere, the mirror's tree. What a rollback cut is verified as rows that go on
  * from its checkpoint, up to the head and root that its plan names. Nothing stated, nothing hashed.
+ * Where the rows' signatures are judged, so are the lineage that a checkpoint states and its signature.
  */
 import { Effect, Path } from "effect"
 import type { FileSystem } from "effect"
@@ -14,6 +15,7 @@ import * as Merkle from "../core/Merkle.ts"
 import * as Op from "../core/Operation.ts"
 import * as Row from "../core/Row.ts"
 import type { Line } from "../core/Segment.ts"
+import * as Signing from "../core/Signing.ts"
 import type { Level, Reason } from "../core/VerifyReport.ts"
 import { folderOf } from "./carryOut.ts"
 import * as Checkpoints from "./Checkpoints.ts"
@@ -64,8 +66,18 @@ const stated = (checkpoint: Checkpoint.Checkpoint, path: string, name: string): 
   checkpoint
 })
 
+/** What the rows' signatures say when a stated size is met. */
+interface Judged {
+  readonly signatures: Chain.Signatures
+  /** The lineage behind the last row. */
+  readonly signing: () => Signing.Signing | undefined
+}
+
 /** Checks what is stated against rows as they go by. */
 class Rows {
+  readonly #judged: Judged | undefined
+  /** The newest row that a signed checkpoint states. */
+  signedSeq = 0
   readonly #hashes: Hashes.Hashes
   readonly #bySize = new Map<number, Array<Stated>>()
   readonly #report: (stated: Stated, reason: Reason, seq: number) => void
@@ -77,8 +89,10 @@ class Rows {
     from: Merkle.Tree,
     all: ReadonlyArray<Stated>,
     hashes: Hashes.Hashes,
-    report: (stated: Stated, reason: Reason, seq: number) => void
+    report: (stated: Stated, reason: Reason, seq: number) => void,
+    judged: Judged | undefined
   ) {
+    this.#judged = judged
     this.#hashes = hashes
     this.#tree = from
     this.#last = Math.max(from.size, ...all.map(({ size }) => size))
@@ -124,6 +138,7 @@ class Rows {
       const fail = (kind: string, expected: string, actual: string) =>
         this.#report(one, reason(`${one.name}_${kind}`, expected, actual), size)
       if (root !== one.root) fail("root", one.root, root)
+      else if (checkpoint !== undefined) this.#checkSigned(one, checkpoint, size)
       if (checkpoint === undefined || event === undefined) continue
       const { head } = checkpoint
       const [expected, actual] = [
@@ -136,6 +151,21 @@ class Rows {
       )
       if (from !== to) fail("place", `${from}`, `${to}`)
     }
+  }
+
+  #checkSigned(one: Stated, checkpoint: Checkpoint.Checkpoint, size: number): void {
+    const [signatures, rows] = [this.#judged?.signatures, this.#judged?.signing()]
+    if (signatures === undefined || rows === undefined) return
+    const { ledgerId, signing, verify } = signatures
+    const { lineage, signature } = checkpoint
+    if (lineage === null && signature === null && size < signing.firstSeq) return
+    const [expected, actual] = [lineage ?? undefined, rows].map(Signing.describeLineage)
+    if (expected !== actual) {
+      return this.#report(one, reason(`${one.name}_lineage`, `${actual}`, `${expected}`), size)
+    }
+    const wrong = Checkpoint.checkSignature(checkpoint, ledgerId, verify)
+    if (wrong !== undefined) this.#report(one, wrong, size)
+    else this.signedSeq = Math.max(this.signedSeq, size)
   }
 
   /** What is stated of rows that never came; what the mirror holds of them is told by parity. */
@@ -155,6 +185,8 @@ export interface Given {
   readonly checkpoint?: Checkpoint.Checkpoint | undefined
   /** The tree that the mirror holds. */
   readonly tree?: Merkle.Tree | undefined
+  /** How the rows' signatures are judged, if they are. */
+  readonly signatures?: Chain.Signatures | undefined
 }
 
 type Files = FileSystem.FileSystem | Path.Path
@@ -234,7 +266,8 @@ const cutHistory = Effect.fnUntraced(function* (
   operations: ReadonlyArray<Found>,
   { folder, plan }: { readonly folder: string; readonly plan: Op.Plan },
   hashes: Hashes.Hashes,
-  verifier: Chain.Verifier
+  verifier: Chain.Verifier,
+  judged: Chain.Signatures | undefined
 ) {
   const paths = yield* Path.Path
   if (!Op.isRollback(plan) || plan.checkpoint === null || plan.root === null) return
@@ -248,7 +281,11 @@ const cutHistory = Effect.fnUntraced(function* (
     if (!isSetAside(operations, plan.checkpoint)) return fail(why)
     return verifier.remark("checkpoints", fileLine(folder), "", why)
   }
-  const own = new Chain.Verifier({ path: folder, format: reader.format, from: to.head, hashes })
+  // Its rows go on from the checkpoint's lineage, whose key the rows before it have confirmed.
+  const signatures =
+    judged === undefined || to.lineage === null ? undefined : { ...judged, signing: to.lineage }
+  const { format } = reader
+  const own = new Chain.Verifier({ path: folder, format, from: to.head, hashes, signatures })
   const moved = plan.move.flatMap(({ kind, name }) =>
     kind === "checkpoint" ? [Number.parseInt(name, 10)] : []
   )
@@ -258,7 +295,13 @@ const cutHistory = Effect.fnUntraced(function* (
     ...(yield* statedIn(directory, hashes, verifier, moved.toReversed())),
     { ...whole, size: from.seq, root, checkpoint: undefined }
   ]
-  const rows = new Rows(to.tree, all, hashes, ({ path }, why, seq) => fail(why, path, seq))
+  const rows = new Rows(
+    to.tree,
+    all,
+    hashes,
+    ({ path }, why, seq) => fail(why, path, seq),
+    signatures && { signatures, signing: () => own.signing }
+  )
   for (const file of cutFiles(paths, folder, plan)) {
     if ((yield* durable.kindAt(file.path)) !== "File") {
       fail(reason("cut_missing", "the rows that were cut", "no file"), file.path, file.firstSeq)
@@ -294,6 +337,7 @@ export const begin = Effect.fnUntraced(function* (
     readonly take: Rows["take"]
     readonly end: Effect.Effect<void, JournalError, Files>
     readonly isStated: boolean
+    readonly signedSeq: () => number
   },
   JournalError,
   Files
@@ -307,7 +351,7 @@ export const begin = Effect.fnUntraced(function* (
   const own = yield* statedIn(layout.checkpoints, hashes, verifier, numbers)
   const operations = yield* Operations.list(layout, hashes)
   checkOrder(own, operations, verifier)
-  const { checkpoint, tree } = given
+  const { checkpoint, signatures, tree } = given
   const all = [...own]
   if (checkpoint !== undefined) all.push(stated(checkpoint, layout.name, "kept_checkpoint"))
   if (tree !== undefined) {
@@ -316,10 +360,19 @@ export const begin = Effect.fnUntraced(function* (
     all.push({ ...place, size: tree.size, root, checkpoint: undefined })
   }
   let wrongTree: Reason | undefined
-  const rows = new Rows(Merkle.empty, all, hashes, ({ level, path }, why, seq) => {
-    if (level === "index") wrongTree = why
-    else verifier.fail(level, fileLine(path), "", why, seq)
-  })
+  const rows = new Rows(
+    Merkle.empty,
+    all,
+    hashes,
+    ({ level, path }, why, seq) => {
+      if (level === "index") wrongTree = why
+      else if (why.kind.endsWith("signature_missing")) {
+        // Made while nobody could sign: it states what it states, and nobody vouches for it.
+        verifier.remark(level, fileLine(path), "", why)
+      } else verifier.fail(level, fileLine(path), "", why, seq)
+    },
+    signatures && { signatures, signing: () => verifier.signing }
+  )
   const end = Effect.gen(function* () {
     rows.end(verifier.rows)
     // Where rows were changed the tree over what they were is not at fault.
@@ -327,14 +380,22 @@ export const begin = Effect.fnUntraced(function* (
     if (wrongTree !== undefined && isSound) {
       verifier.fail("index", fileLine(layout.mirror), "", wrongTree, 0)
     }
-    for (const { folder, isEnded, plan } of operations) {
+    for (const found of operations) {
+      const { folder, isEnded, plan } = found
       if (plan === undefined || !isEnded) continue
-      yield* cutHistory(reader, operations, { folder, plan }, hashes, verifier)
+      if (!Operations.isCarriedOut(found)) {
+        // What it kept may be any part of what it planned.
+        const why = reason("operation_closed", `the ${plan.kind} as planned`, "closed by a repair")
+        verifier.remark("checkpoints", fileLine(folder), "", why)
+        continue
+      }
+      yield* cutHistory(reader, operations, { folder, plan }, hashes, verifier, signatures)
     }
   })
   return {
     take: (line, event, segment) => rows.take(line, event, segment),
     end,
+    signedSeq: () => rows.signedSeq,
     isStated: all.length > 0 || operations.some(({ plan }) => plan?.kind === "rollback")
   }
 })

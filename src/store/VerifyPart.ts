@@ -36,6 +36,6 @@ export const part = Effect.fn("Ledger.verifyPart")(function* (
   const verifier = new Chain.Verifier({ path, format, hashes, failuresMax, from: { itself } })
   yield* eachLineOf(path, lineBytesMax, (line) => void verifier.push(line))
   verifier.end()
-  const skipped = ["signatures", "parents", "index", "parity", "checkpoints"] as const
+  const skipped = ["parents", "index", "parity", "checkpoints"] as const
   return verifier.report(skipped, { isPart: true })
 })

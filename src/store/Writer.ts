@@ -1,5 +1,5 @@
 /**
- * The writer: one group after another, each through ask, seal, mirror, settle, journal, commit.
+ * The writer: one group after another, each through ask, seal, mirror, sign, settle, journal, commit.
  *
  * Appends wait in a queue; the writer takes what waits, up to `groupRowsMax` rows and
  * `groupBytesMax` bytes, and makes it one group in one SQL transaction. What can refuse an append
@@ -30,6 +30,7 @@ import type * as Hashes from "../core/Hashes.ts"
 import * as Merkle from "../core/Merkle.ts"
 import * as Policy from "../core/Policy.ts"
 import * as Row from "../core/Row.ts"
+import type * as Signing from "../core/Signing.ts"
 import * as Timestamp from "../core/Timestamp.ts"
 import { JournalError, MirrorError, mirrorError } from "./errors.ts"
 import * as Expectation from "./Expectation.ts"
@@ -43,6 +44,10 @@ import * as MirrorTree from "./MirrorTree.ts"
 import type { PolicyGate } from "./PolicyGate.ts"
 import type { Rows } from "./Rows.ts"
 import type { AppendError, AppendOptions, ExpectationRefusal, Receipt } from "./Receipt.ts"
+import type { Attestor } from "./Attestor.ts"
+import { AttestorMissing, SignError } from "./Attestor.ts"
+import * as MirrorSigning from "./MirrorSigning.ts"
+import * as Signer from "./Signer.ts"
 import { LedgerClosed, MirrorBehind } from "./Receipt.ts"
 
 export interface WriterSettings {
@@ -51,6 +56,7 @@ export interface WriterSettings {
   readonly lineBytesMax: number
   readonly numbers: "lossless" | "cortex"
   readonly encode: Row.EncodeOptions
+  readonly signing: Signer.Settings
 }
 
 interface Dependencies {
@@ -63,6 +69,8 @@ interface Dependencies {
   readonly head: Head
   /** Over the rows up to the head; undefined where the mirror did not hold it. */
   readonly tree: Merkle.Tree | undefined
+  /** The lineage behind the head, and who signs; rows are signed from the first on that has one. */
+  readonly standing: Signer.Standing
   /**
    * Counts the mirror's rows, takes in those that it lacks, and says whether both legs have as many
    * then; run before the first group.
@@ -76,6 +84,7 @@ interface Dependencies {
 
 interface Request extends Group.Append {
   readonly bytes: number
+  readonly rotateTo: Attestor["Service"] | undefined
   readonly answer: Deferred.Deferred<
     ReadonlyArray<Receipt>,
     AppendError | ExpectationRefusal<Expectation.Expectation>
@@ -88,10 +97,18 @@ class Refused extends Data.TaggedError("Refused")<{
   readonly refusal: Denied
 }> {}
 
+type GroupError =
+  | MirrorError
+  | JournalError
+  | JournalFinal
+  | OutcomeUnknown
+  | SignError
+  | AttestorMissing
+
 /** What fails a whole group before any of it is durable. */
-const isGroupError = (
-  error: unknown
-): error is MirrorError | JournalError | JournalFinal | OutcomeUnknown =>
+const isGroupError = (error: unknown): error is GroupError =>
+  error instanceof SignError ||
+  error instanceof AttestorMissing ||
   error instanceof MirrorError ||
   error instanceof JournalError ||
   error instanceof JournalFinal ||
@@ -99,6 +116,7 @@ const isGroupError = (
 
 /** A group that was asked and encoded: what each of its appends will be told. */
 interface Settled {
+  /** Of the first appends; the others were left to the next group. */
   readonly answers: ReadonlyArray<Result.Result<ReadonlyArray<Planned>, Denied>>
   readonly encoded: Row.Group
 }
@@ -116,6 +134,7 @@ export const make = Effect.fnUntraced(function* (deps: Dependencies) {
   const turn = Semaphore.makeUnsafe(1)
   let head = deps.head
   let tree = deps.tree
+  let standing = deps.standing
   let behind = false
   let counted = false
   let rollbacks = 0
@@ -133,20 +152,22 @@ export const make = Effect.fnUntraced(function* (deps: Dependencies) {
     index: number,
     options: Group.Append["options"]
   ) {
+    const isSigned = standing.attestor !== undefined
     const completed = Draft.complete(draft, {
       id: EventId.fromUlid(yield* random.ulid),
       now: Timestamp.fromMillis(yield* Clock.currentTimeMillis),
       index,
       mode: settings.encode.format,
       numbers: settings.numbers,
-      lineBytesMax: settings.lineBytesMax
+      lineBytesMax: settings.lineBytesMax,
+      signatureBytesMax: isSigned ? Signer.signatureBytesMax : 0
     })
     if (Result.isFailure(completed)) return yield* Effect.fail(completed.failure)
     if (options.decisions?.ledger !== undefined) {
-      return { draft: completed.success, index, votes: [] } satisfies Voted
+      return { draft: completed.success, index, isSigned, votes: [] } satisfies Voted
     }
-    const votes = yield* policy.votes(completed.success)
-    const voted: Voted = { draft: completed.success, index, votes }
+    const votes = yield* policy.votes(completed.success, isSigned)
+    const voted: Voted = { draft: completed.success, index, isSigned, votes }
     // Without gates nothing that is asked later can change this decision.
     if (!policy.hasGates) yield* Group.decideLedger(policy, voted, [], options)
     return voted
@@ -178,8 +199,10 @@ export const make = Effect.fnUntraced(function* (deps: Dependencies) {
       if (ready) return yield* mirrorLost(group.parity)
     }
     const answers: Array<Settled["answers"][number]> = []
+    const ends: Array<number> = []
     for (const request of requests) {
       const answer = yield* Effect.result(ask(request, group))
+      ends.push(group.rows.length)
       if (Result.isSuccess(answer)) {
         answers.push(Result.succeed(answer.success))
         continue
@@ -191,12 +214,42 @@ export const make = Effect.fnUntraced(function* (deps: Dependencies) {
       }
       answers.push(Result.fail(answer.failure))
     }
-    return yield* settle(group, answers)
+    const signed = yield* sign(group, requests, ends)
+    return yield* settle(group, answers.slice(0, signed.parts), signed.standing)
+  })
+
+  // ---- sign -------------------------------------------------------------------------------------
+
+  /** Sign the group's rows; those of appends that do not fit into the time leave it. */
+  const sign = Effect.fnUntraced(function* (
+    group: Group.Group,
+    requests: ReadonlyArray<Request>,
+    ends: ReadonlyArray<number>
+  ) {
+    if (standing.attestor === undefined) return { parts: requests.length, standing }
+    // What SQL has against a row is told before anyone is asked to sign it.
+    yield* Group.insertPending(sql, group)
+    const parts = requests.map(({ rotateTo }, nth) => ({
+      rows: group.rows.slice(ends[nth - 1] ?? 0, ends[nth]),
+      rotateTo
+    }))
+    const signed = yield* Signer.signAll(standing, parts, settings.signing)
+    if ("refusal" in signed) {
+      const request = requests[signed.part]
+      if (request === undefined) throw new Error("a refusal of no append")
+      return yield* new Refused({ request, refusal: signed.refusal })
+    }
+    yield* Group.withdrawBehind(sql, group, ends[signed.parts - 1] ?? 0)
+    return signed
   })
 
   // ---- settle, journal; the commit follows when the transaction ends ----------------------------
 
-  const settle = Effect.fnUntraced(function* (group: Group.Group, answers: Settled["answers"]) {
+  const settle = Effect.fnUntraced(function* (
+    group: Group.Group,
+    answers: Settled["answers"],
+    signed: Signer.Standing
+  ) {
     const events = group.rows.map((row) => row.event)
     const encoded = Row.encode(events, group.before, settings.encode, hashes)
     const settled = { answers, encoded }
@@ -208,10 +261,12 @@ export const make = Effect.fnUntraced(function* (deps: Dependencies) {
     const leaves = encoded.rows.map(({ leafHash }) => leafHash)
     const grown = tree === undefined ? undefined : Merkle.appendAll(tree, leaves, hashes)
     if (grown !== undefined) yield* MirrorTree.store(sql, grown)
+    if (signed.state._tag !== "Unsigned") yield* MirrorSigning.store(sql, last.seq, signed.state)
     yield* checkOpen(group)
     yield* journal.write(encoded)
     durable = settled
     tree = grown
+    standing = signed
     const { seq, leafHash, event } = last
     head = { seq, leafHash, id: event.id, eventHash: event.eventHash }
     return settled
@@ -290,14 +345,20 @@ export const make = Effect.fnUntraced(function* (deps: Dependencies) {
         ({ request, refusal }) => Deferred.fail(request.answer, denial(refusal, encoded)),
         { discard: true }
       )
+    /** Those that did not fit in go first next time, and whatever may rest on rows of theirs. */
+    const leave = (settled: Settled) => {
+      const left = requests.slice(settled.answers.length)
+      if (left.length === 0) return tellHeld(settled)
+      return Effect.sync(() => waiting.unshift(...left, ...held.map(({ request }) => request)))
+    }
     if (Exit.isSuccess(exit)) {
-      yield* tellHeld(exit.value)
+      yield* leave(exit.value)
       return yield* tell(requests, exit.value, undefined)
     }
     const error = Cause.squash(exit.cause)
     if (durable !== undefined) {
       behind = true
-      yield* tellHeld(durable)
+      yield* leave(durable)
       return yield* tell(requests, durable, error)
     }
     if (error instanceof Refused) {
@@ -330,17 +391,30 @@ export const make = Effect.fnUntraced(function* (deps: Dependencies) {
     return waiting.splice(0, count)
   }
 
+  /** A gate that failed may have left the connection so that nothing can be written through it. */
+  const unlocked = Effect.mapError(unlock, mirrorError("be unlocked"))
+
   /** Nothing is final, and the mirror is at the head: so it must be before anything is changed. */
   const ready = Effect.gen(function* () {
     const final = journal.final()
     if (final !== undefined) return yield* final
+    yield* unlocked
     if (!counted) {
       const now = yield* Effect.mapError(Mirror.dataVersion(sql), mirrorError("be counted"))
       // More rows than the journal has refuse every append, as parity does not hold.
       if (yield* deps.takeStock(head)) version = now
     }
     counted = true
-    if (behind) yield* deps.catchUp(head)
+    if (behind) {
+      // Before the rows: a mirror that has them and no lineage would say that none is signed.
+      if (standing.state._tag !== "Unsigned") {
+        yield* Effect.mapError(
+          MirrorSigning.store(sql, head.seq, standing.state),
+          mirrorError("take in a lineage")
+        )
+      }
+      yield* deps.catchUp(head)
+    }
     behind = false
   })
 
@@ -377,9 +451,16 @@ export const make = Effect.fnUntraced(function* (deps: Dependencies) {
     else yield* Effect.yieldNow
   }).pipe(Effect.forever)
 
+  /** Once a row is signed, none that is not may follow. */
+  const checkSigner = Effect.suspend(() => {
+    const missing = Signer.missing(standing)
+    return missing === undefined ? Effect.void : Effect.fail(missing)
+  })
+
   const submitAny = Effect.fnUntraced(function* (
     drafts: ReadonlyArray<Draft.Draft>,
-    options: Group.Append["options"]
+    options: Group.Append["options"],
+    rotateTo?: Attestor["Service"]
   ): Effect.fn.Return<
     ReadonlyArray<Receipt>,
     AppendError | ExpectationRefusal<Expectation.Expectation>
@@ -388,12 +469,19 @@ export const make = Effect.fnUntraced(function* (deps: Dependencies) {
       return yield* Effect.die(new Error("a gate that appends to its own ledger waits for itself"))
     }
     yield* checkOptions(options)
+    yield* checkSigner
     const voted: Array<Voted> = []
-    for (const [index, draft] of drafts.entries()) voted.push(yield* vote(draft, index, options))
+    for (const [index, draft] of drafts.entries()) {
+      const one = yield* vote(draft, index, options)
+      const handsOver = one.isSigned && rotateTo === undefined
+      const refused = handsOver ? Signer.refuseHandOver(one.draft, index) : undefined
+      if (refused !== undefined) return yield* refused
+      voted.push(one)
+    }
     if (voted.length === 0) return []
     const answer: Request["answer"] = Deferred.makeUnsafe()
     const bytes = voted.reduce((sum, { draft }) => sum + draft.payloadText.length, 0)
-    const request: Request = { drafts: voted, options, bytes, answer }
+    const request: Request = { drafts: voted, options, bytes, answer, rotateTo }
     return yield* Effect.uninterruptibleMask((restore) =>
       Effect.suspend(() => {
         if (closed) return Effect.fail(new LedgerClosed())
@@ -411,13 +499,24 @@ export const make = Effect.fnUntraced(function* (deps: Dependencies) {
 
   const submit = <X extends Expectation.Expectation | undefined = undefined>(
     drafts: ReadonlyArray<Draft.Draft>,
-    options: AppendOptions<X>
+    options: AppendOptions<X>,
+    rotateTo?: Attestor["Service"]
   ) =>
     // Only where something is expected can it fail as that is not so, which TypeScript cannot follow.
-    submitAny(drafts, options) as Effect.Effect<
+    submitAny(drafts, options, rotateTo) as Effect.Effect<
       ReadonlyArray<Receipt>,
       AppendError | ExpectationRefusal<X>
     >
+
+  /** Hand the ledger over to another signer, in a row that the one until now signs. */
+  const rotate = Effect.fnUntraced(function* (
+    next: Attestor["Service"],
+    given: Omit<Draft.Draft, "type">,
+    options: AppendOptions
+  ) {
+    const made = yield* Signer.handOver(standing, head.seq + 1, next, given, settings.signing)
+    return yield* submit([made], options, next)
+  })
 
   /** Let the group under way settle, fail what waits, take nothing more. */
   const close = Effect.suspend(() => {
@@ -425,13 +524,22 @@ export const make = Effect.fnUntraced(function* (deps: Dependencies) {
     return turn.withPermits(1)(Effect.suspend(() => failAll(waiting.splice(0), new LedgerClosed())))
   })
 
-  /** Run something between two groups. */
+  /** Run something between two groups; a gate is asked within one, and would wait for itself. */
   const between = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
-    turn.withPermits(1)(effect)
+    Effect.flatMap(Group.Asking, (asking) =>
+      asking === own
+        ? Effect.die(new Error("a gate that changes its own ledger waits for itself"))
+        : turn.withPermits(1)(effect)
+    )
 
   /** The tree over the rows up to the head. Between two groups only. */
   const currentTree = Effect.gen(function* () {
-    tree ??= yield* Effect.mapError(MirrorTree.upTo(sql, head.seq, hashes), mirrorError("be read"))
+    if (tree !== undefined) return tree
+    const made = Effect.tap(MirrorTree.upTo(sql, head.seq, hashes), (whole) =>
+      // So that it is made once, whether or not anything is appended before the ledger is closed.
+      whole === undefined ? Effect.void : MirrorTree.store(sql, whole)
+    )
+    tree = yield* Effect.mapError(made, mirrorError("hold the tree over its rows"))
     if (tree !== undefined) return tree
     return yield* new MirrorError({
       operation: "hold what the journal holds",
@@ -449,17 +557,25 @@ export const make = Effect.fnUntraced(function* (deps: Dependencies) {
 
   /** Change the mirror between two groups, whatever its state; not to be interrupted. */
   const alone = <A, E, R>(change: Effect.Effect<A, E, R>) =>
-    between(Effect.uninterruptible(Effect.andThen(open, change)))
+    between(Effect.uninterruptible(Effect.andThen(Effect.andThen(open, unlocked), change)))
 
   /** Change the ledger between two groups, its mirror at the head; not to be interrupted. */
   const exclusively = <A, E, R>(change: Effect.Effect<A, E, R>) =>
     alone(Effect.andThen(ready, change))
 
-  /** Go on from here, where journal and mirror now end. */
-  const goOnFrom = (to: Head, grown: Merkle.Tree | undefined): void => {
+  /** Whether both legs are known to end at the head. */
+  const isSettled = (): boolean => journal.final() === undefined && !behind
+
+  /** Go on from here, where journal and mirror now end, and the signatures with them. */
+  const goOnFrom = (
+    to: Head,
+    grown: Merkle.Tree | undefined,
+    state: Signing.State = standing.state
+  ): void => {
     if (to.seq < head.seq) rollbacks++
     head = to
     tree = grown
+    standing = { ...standing, state }
     behind = false
   }
 
@@ -469,9 +585,14 @@ export const make = Effect.fnUntraced(function* (deps: Dependencies) {
     close,
     between,
     alone,
+    unlocked,
     exclusively,
+    ready,
+    isSettled,
     goOnFrom,
     currentTree,
+    rotate,
+    standing: () => standing,
     head: () => head,
     /** How often the end of the journal went back: what was read of it before may be gone. */
     rollbacks: () => rollbacks

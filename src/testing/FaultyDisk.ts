@@ -14,7 +14,7 @@
  * The same seed and the same calls make the same losses. Files lie in memory; a ledger's mirror is
  * real SQLite in a temporary directory, in a state that the same kill or power cut could leave.
  */
-import { Effect, FileSystem, Layer, Random } from "effect"
+import { Effect, FileSystem, Layer, Logger, Random } from "effect"
 import type { Scope } from "effect"
 import { SecureRandom } from "effect/crypto"
 import * as SqliteClient from "../platform/SqliteClient.ts"
@@ -112,6 +112,20 @@ export const make = Effect.fnUntraced(function* (
       Effect.map(born, (process) => faultyFiles.make(machine, process))
     )
   )
+  // What a dead program logs is not heard either.
+  const loggers = Layer.fresh(
+    Layer.effect(
+      Logger.CurrentLoggers,
+      Effect.gen(function* () {
+        const process = yield* born
+        const heard = yield* Logger.CurrentLoggers
+        const loggers = [...heard].map((logger) =>
+          Logger.make((options) => (machine.isDead(process) ? undefined : logger.log(options)))
+        )
+        return new Set(loggers)
+      })
+    )
+  )
   const mirror =
     (open: typeof SqliteClient.layer): SealogNode.OpenMirror["writing"] =>
     (path) =>
@@ -134,6 +148,7 @@ export const make = Effect.fnUntraced(function* (
     operations: Effect.sync(() => [...machine.operations]),
     platform: Layer.mergeAll(
       layer,
+      loggers,
       Layer.succeed(Guard, guard),
       Layer.succeed(SecureRandom.SecureRandom, ids)
     ),

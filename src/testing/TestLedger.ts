@@ -7,9 +7,11 @@
 import type { Path } from "effect"
 import { Effect, FileSystem, Layer } from "effect"
 import { SecureRandom } from "effect/crypto"
+import type { Attestor } from "../store/Attestor.ts"
 import type { Guard } from "../store/Guard.ts"
 import type { Location } from "../store/Layout.ts"
 import type * as Ledger from "../store/Ledger.ts"
+import type { Process } from "../store/Marker.ts"
 import type { Reader } from "../store/Reader.ts"
 import * as SealogNode from "../platform/SealogNode.ts"
 import type { FaultyDisk } from "./FaultyDisk.ts"
@@ -18,7 +20,7 @@ import { seededRandom } from "./seededRandom.ts"
 /** What `SealogNode.layerPlatform` gives, with ids from a seed. */
 export const layerPlatform = (
   seed = 1
-): Layer.Layer<FileSystem.FileSystem | Path.Path | Guard | SecureRandom.SecureRandom> =>
+): Layer.Layer<FileSystem.FileSystem | Path.Path | Guard | Process | SecureRandom.SecureRandom> =>
   Layer.merge(
     SealogNode.layerPlatform,
     Layer.effect(
@@ -34,6 +36,8 @@ const directoryOfDisk = "/ledger"
 export type Options<Rs extends ReadonlyArray<unknown> = readonly []> = Ledger.Options<Rs> & {
   /** What ids are made from; a disk has its own. */
   readonly seed?: number | undefined
+  /** Who signs its rows; a ledger without one is unsigned. */
+  readonly attestor?: Attestor["Service"] | undefined
 } & (
     | (Location & { readonly disk?: undefined })
     | (Partial<Location> & {
@@ -46,10 +50,10 @@ export type Options<Rs extends ReadonlyArray<unknown> = readonly []> = Ledger.Op
 export const layer = <Rs extends ReadonlyArray<unknown> = readonly []>(
   options: Options<Rs>
 ): Layer.Layer<Ledger.Ledger | Reader, Ledger.OpenError, Rs[number]> => {
-  const { disk } = options
+  const { attestor, disk } = options
   if (disk === undefined) {
     return Layer.provide(
-      SealogNode.layerOver<Rs>(options),
+      SealogNode.layerOver<Rs>(options, undefined, attestor),
       Layer.fresh(layerPlatform(options.seed))
     )
   }
@@ -58,7 +62,7 @@ export const layer = <Rs extends ReadonlyArray<unknown> = readonly []>(
       ? { file: options.file }
       : { directory: ("directory" in options ? options.directory : undefined) ?? directoryOfDisk }
   return Layer.provide(
-    SealogNode.layerOver<Rs>({ ...options, ...location }, disk.openMirror),
+    SealogNode.layerOver<Rs>({ ...options, ...location }, disk.openMirror, attestor),
     Layer.fresh(Layer.merge(SealogNode.layerPlatform, disk.platform))
   )
 }

@@ -22,7 +22,13 @@ describe("sealog", () => {
         "show",
         "path",
         "backup",
-        "doctor"
+        "checkpoint",
+        "checkpoints",
+        "rollback",
+        "operations",
+        "manifest",
+        "doctor",
+        "lock"
       ]) {
         assert.match(help.stdout, new RegExp(`\\n  ${command} `))
       }

@@ -3,7 +3,7 @@ import { Arbitrary, Result, Schema } from "effect"
 import * as LockMarker from "../../src/core/LockMarker.ts"
 import * as Timestamp from "../../src/core/Timestamp.ts"
 import * as Arbitraries from "../../src/testing/Arbitraries.ts"
-import { natural, text as textOf, vector } from "./history.ts"
+import { natural, text as textOf, utf8, vector } from "./history.ts"
 
 /** What the original's own code wrote, and what it was given. */
 interface Golden {
@@ -353,6 +353,27 @@ describe("LockMarker", () => {
       assert.throws(() => LockMarker.intentOf(other, "rollback"), RangeError)
     }
     assert.throws(() => LockMarker.intentOf(`${id} x`, "rollback"), RangeError)
+  })
+
+  it("whatever a crash leaves of a marker being written is torn; a whole one is not", () => {
+    const bytes = utf8.encode(changed({ 3: "host=b\u00fcro-7" }))
+    assert.isFalse(LockMarker.isTorn(bytes))
+    for (let end = 0; end < bytes.length; end++) {
+      assert.isTrue(LockMarker.isTorn(bytes.subarray(0, end)), `${end} bytes`)
+      // Blocks from here on, or up to here, were never written.
+      const zeros = bytes.map((byte, at) => (at < end ? byte : 0))
+      assert.isTrue(LockMarker.isTorn(zeros), `zeros from ${end}`)
+      const before = bytes.map((byte, at) => (at <= end ? 0 : byte))
+      assert.isTrue(LockMarker.isTorn(before), `zeros up to ${end}`)
+    }
+  })
+
+  it("what is no marker, whole or in part, is not torn", () => {
+    const long = new Uint8Array(LockMarker.bytesMax + 1)
+    const others = ["do not touch", "cortex\n", `${written}x`, `${lines[0]}\nhost=a\n`]
+    for (const other of others) assert.isFalse(LockMarker.isTorn(utf8.encode(other)), other)
+    assert.isFalse(LockMarker.isTorn(long))
+    assert.isFalse(LockMarker.isTorn(Uint8Array.of(0xff, 0xfe)))
   })
 
   it("the schema takes what the text takes", () => {

@@ -3,7 +3,7 @@ import { Arbitrary, Result, Schema } from "effect"
 import * as crypto from "node:crypto"
 import * as Json from "../../src/core/CanonicalJson.ts"
 import * as Hashes from "../../src/core/Hashes.ts"
-import type { LockMarker } from "../../src/core/LockMarker.ts"
+import * as LockMarker from "../../src/core/LockMarker.ts"
 import * as Takeover from "../../src/core/Takeover.ts"
 import * as Timestamp from "../../src/core/Timestamp.ts"
 import * as Arbitraries from "../../src/testing/Arbitraries.ts"
@@ -28,7 +28,7 @@ const time = (text: string) => Result.getOrThrow(Timestamp.parse(text))
 const ada = keyOf(1)
 const bob = keyOf(2)
 
-const marker: LockMarker = {
+const marker: LockMarker.LockMarker = {
   pid: 4711,
   host: "build-7",
   deployment: "prod-1",
@@ -104,7 +104,8 @@ const wrong: ReadonlyArray<
     "a time just behind the marker's",
     { acquiredAt: time("2026-05-04T12:30:45.120000001Z") },
     "acquired_at"
-  ]
+  ],
+  ["another marker's text", { markerSha256: "0".repeat(64) }, "marker_sha256"]
 ]
 
 const memberNames = Object.keys(JSON.parse(written))
@@ -147,6 +148,11 @@ describe("Takeover", () => {
       { marker: { ...marker, acquiredAt: claims.notBefore } },
       "acquired_at"
     ],
+    [
+      "another marker of the same process and millisecond",
+      { marker: { ...marker, intent: "restore of tuesday" } },
+      "marker_sha256"
+    ],
     ["a .flock that the statement does not speak of", { flockPresent: true }, "flock"],
     ["what the verifier does not confirm", { verify: () => false }, "signature"]
   ]
@@ -185,7 +191,9 @@ describe("Takeover", () => {
       public_key: () => void (broken = { ...broken, publicKey: claims.publicKey }),
       pid: () =>
         void (changes = { ...changes, marker: { ...marker, acquiredAt: claims.notAfter } }),
-      acquired_at: () => void (changes = { ...changes, marker }),
+      acquired_at: () =>
+        void (changes = { ...changes, marker: { ...marker, host: "another host" } }),
+      marker_sha256: () => void (changes = { ...changes, marker }),
       flock: () => void (changes = { ...changes, flockPresent: false }),
       signature: () => void (broken = statement)
     }
@@ -256,12 +264,27 @@ describe("Takeover", () => {
     assert.throws(() => Takeover.operatorId(new Uint8Array(31)), RangeError)
   })
 
+  it("a statement names the marker by the SHA-256 of its text", () => {
+    const text = Result.getOrThrow(LockMarker.render(marker))
+    const expected = crypto.createHash("sha256").update(text).digest("hex")
+    assert.deepStrictEqual([claims.markerSha256, MARKER_SHA256], [expected, expected])
+  })
+
+  it("toVerify gives what a verifier elsewhere is asked, or says what is no statement", () => {
+    const { message, publicKey, signature } = Result.getOrThrow(Takeover.toVerify(statement))
+    assert.isTrue(verify(publicKey, message, signature))
+    const shape = { ...statement, signature: "x" }
+    const fault = Result.getOrThrow(Result.flip(Takeover.toVerify(shape)))
+    assert.strictEqual(fault.path, "/signature")
+  })
+
   it("what is signed never changes: statements are kept as evidence", () => {
     const input = Result.getOrThrow(Takeover.signingInput(statement))
     assert.strictEqual(
       textOf(input),
       'sealog.store-lock.takeover\0{"acquired_at":"2026-05-04T12:30:45.120Z","deployment":"prod-1",' +
-        '"kind":"sealog.store-lock.takeover","not_after":"2026-05-04T14:00:00Z",' +
+        '"kind":"sealog.store-lock.takeover",' +
+        `"marker_sha256":"${MARKER_SHA256}","not_after":"2026-05-04T14:00:00Z",` +
         `"not_before":"2026-05-04T13:00:00Z","operator":"${claims.operator}","pid":4711,` +
         `"public_key":"${claims.publicKey}","schema_version":1,"unknown_holder_accepted":false}`
     )
@@ -307,7 +330,7 @@ describe("Takeover", () => {
 
   it.prop(
     "any claim that differs makes other bytes to sign",
-    [any, any, natural(9)],
+    [any, any, natural(10)],
     ([one, two, nth]) => {
       const names = Object.keys(claims)
       const name = names[nth] ?? ""
@@ -482,4 +505,5 @@ describe("Takeover", () => {
 })
 
 const GOLDEN_SIGNATURE =
-  "1a3c0b97e0f49d244907e21c72f601576b509b0fe56855795359f4867f2d8cf26ea8f2226de616a0c0b6cdbb25a6bf7a12da71579bc73f6391b56535405c0908"
+  "c8f75c59772065a8e68b40b733190104f67d31cfa0aa0671005f046356ac9fc47380a2d081b0c4429c283c7943ba59715e59b31b19b6126caafabe5ebada1e05"
+const MARKER_SHA256 = "17dc73d6d5fefa07de177303d7f82fb5011d3fbb19db72b939d374b9d4466f67"

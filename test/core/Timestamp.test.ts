@@ -129,6 +129,20 @@ describe("Timestamp", () => {
     assert.strictEqual(Timestamp.fromMillis(ms), read(new Date(ms).toISOString()))
   })
 
+  it.prop(
+    "toMillis takes fromMillis back, and cuts what is finer",
+    [times, millis],
+    ([one, ms]) => {
+      assert.strictEqual(Timestamp.toMillis(Timestamp.fromMillis(ms)), ms)
+      if (!one.includes(":60")) assert.strictEqual(Timestamp.toMillis(one), millisOf(one))
+    }
+  )
+
+  it("toMillis takes a leap second for the first of the next minute", () => {
+    const [leap, next] = [read("2016-12-31T23:59:60.5Z"), read("2017-01-01T00:00:00.5Z")]
+    assert.strictEqual(Timestamp.toMillis(leap), Timestamp.toMillis(next))
+  })
+
   it("parse takes as white space what Unicode does, U+0085 too and U+FEFF not", () => {
     for (const code of [...Array(0x3100).keys(), 0xfeff]) {
       const character = String.fromCharCode(code)
@@ -246,6 +260,26 @@ describe("Timestamp", () => {
     assert.isBelow(long.message.length, 300)
     assert.isTrue(long.message.isWellFormed())
   })
+
+  it.prop(
+    "fromNanos keeps every digit, and no more than it needs",
+    [
+      Schema.Int.check(Schema.isBetween({ minimum: -1e13, maximum: 1e14 })),
+      Schema.Literals([0n, 1n, 999n, 1_000n, 120_000n, 999_000n, 999_999n])
+    ],
+    ([millis, nanos]) => {
+      const time = Timestamp.fromNanos(BigInt(millis) * 1_000_000n + nanos)
+      assert.isTrue(Timestamp.isCanonical(time))
+      assert.strictEqual(millisOf(time), millis)
+      const digits = Timestamp.toSigning(time).slice(-4, -1)
+      assert.strictEqual(digits, String(nanos / 1_000n).padStart(3, "0"))
+      const rest = nanos % 1_000n
+      assert.strictEqual(
+        rest !== 0n,
+        time.endsWith(`${String(rest).padStart(3, "0")}Z`) && rest > 0n
+      )
+    }
+  )
 
   it("the schema takes canonical texts only", () => {
     const decode = Schema.decodeUnknownResult(Timestamp.Timestamp)

@@ -8,15 +8,17 @@ import * as path from "node:path"
 import { fileURLToPath } from "node:url"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Exit, Layer, Schema, Scope, Stream, Tracer } from "effect"
-import { Event, FilePair } from "../../src/index.ts"
+import { Event, FilePair, Import } from "../../src/index.ts"
 import * as SealogNode from "../../src/platform/SealogNode.ts"
 import * as SqliteClient from "../../src/platform/SqliteClient.ts"
 import * as Chain from "../../src/core/Chain.ts"
 import * as LedgerModule from "../../src/store/Ledger.ts"
 import { Ledger } from "../../src/store/Ledger.ts"
+import * as StoreLock from "../../src/store/StoreLock.ts"
 import * as TestLedger from "../../src/testing/TestLedger.ts"
 import * as faults from "../store/faults.ts"
 import { meddle, using } from "../store/ledgerFixtures.ts"
+import { leave, locks, statementOf, takeoverClaim } from "../store/locking.ts"
 import { failureOf, heard, recorder, said, secret } from "./canary.ts"
 import { tagOf } from "./ways.ts"
 
@@ -83,6 +85,14 @@ const inOpen: { readonly [tag: string]: Provoke } = {
   EventNotFound: (ledger) => ledger.get("evt_01JZZZZZZZZZZZZZZZZZZZZZZZ"),
   PositionUnknown: (ledger) =>
     Stream.runDrain(ledger.events({ after: { seq: 1, leafHash: "0".repeat(64) } })),
+  NotExportable: (ledger, directory) => ledger.export(`${directory}.jsonl`),
+  LineRefused: () =>
+    Effect.fromResult(
+      Import.fields({ time: ["at"] })({
+        number: 1,
+        text: '{"at":{"CANARYmember":"CANARYpayload"}}'
+      })
+    ),
   EventUndecodable: (ledger) => {
     const kinds = [Event.define("a.v1", Schema.Array(Schema.Int))]
     return Stream.runDrain(ledger.events({ kinds }))
@@ -113,6 +123,8 @@ const onOpening: { readonly [tag: string]: (directory: string) => void } = {
   FormatUnknown: (directory) =>
     fs.writeFileSync(path.join(directory, "ledger.json"), '{"format":"sealog/2","x":"CANARY"}'),
   LockError: (directory) => fs.writeFileSync(path.join(directory, "guard"), "CANARY"),
+  // What a marker says is told on purpose; it holds nothing of an event.
+  MarkerStale: (directory) => fs.writeFileSync(path.join(directory, "marker"), "not one of ours"),
   LedgerDamaged: (directory) => {
     fs.rmSync(mirrorOf(directory))
     damage(segmentOf(directory), "ANARYpayload")
@@ -145,10 +157,28 @@ const planOutdated = Effect.gen(function* () {
   return yield* failureOf(SealogNode.repair(plan, { operator: "ada", reason: "CANARYreason" }))
 })
 
+/** A lock that somebody left with a marker, in the directory of a ledger with one secret row. */
+const leftBehind = Effect.gen(function* () {
+  const directory = path.join(yield* TestLedger.directory, "ledger")
+  yield* using({ directory }, (ledger) => ledger.append(secret("a")))
+  const store = StoreLock.ledger({ directory })
+  return { store, marker: yield* leave(store) }
+})
+
+const taking = (operators: ReadonlyArray<string>, intent: string) =>
+  Effect.gen(function* () {
+    const { marker, store } = yield* leftBehind
+    const claim = { ...takeoverClaim, operators, intent }
+    const lock = yield* StoreLock.StoreLock
+    return yield* failureOf(lock.takeover(store, statementOf(marker), claim))
+  }).pipe(Effect.provide(locks()))
+
 /** What fails elsewhere. */
 const others: { readonly [tag: string]: Effect.Effect<unknown, unknown, Scope.Scope> } = {
   JournalError: withDisk({ operation: "write", path: ".jsonl", code: "ENOSPC", bytes: 40 }),
   PlanOutdated: planOutdated,
+  TakeoverRefused: taking([], "takeover"),
+  MarkerInvalid: taking([], "two\nlines"),
   OutcomeUnknown: withDisk({ operation: "sync", path: ".jsonl" }),
   LedgerClosed: Effect.gen(function* () {
     const directory = path.join(yield* TestLedger.directory, "ledger")

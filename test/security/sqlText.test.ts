@@ -104,6 +104,7 @@ const judgedTemplates: ReadonlyArray<string> = [
   "store/MirrorCut.ts: `PRAGMA synchronous = ${mode}`",
   // `all`, `ids`, `seqs` and `place(n)` are placeholders, made from a count.
   "store/IndexScan.ts: `SELECT * FROM sealog_index WHERE seq IN (${seqs})`",
+  "store/MirrorSigning.ts: `INSERT INTO sealog_state (name, seq, value) VALUES ('lineage', ${place(1)}, ${place(2)}) ON CONFLICT (name) DO UPDATE SET seq = excluded.seq, value = excluded.value`",
   "store/MirrorTree.ts: `INSERT INTO sealog_state (name, seq, value) VALUES ('tree', ${place(1)}, ${place(2)}) ON CONFLICT (name) DO UPDATE SET seq = excluded.seq, value = excluded.value`",
   'store/Mirror.ts: `SELECT name, value, seq FROM sealog_keys WHERE ${all || "1 = 0"}`',
   "store/Mirror.ts: `SELECT * FROM sealog_index WHERE event_id IN (${ids})`",

@@ -125,12 +125,14 @@ export class Paper {
   }
 
   /**
-   * Before an operation: all that is there is durable, and what it cuts it must keep. While somebody
-   * is still writing, `isStill` false, there is nothing to compare with.
+   * Before an operation: all that is there is durable, and what it cuts it must keep; of checkpoints
+   * those that `isSure` names. While somebody writes, `isStill` false, nothing can be compared.
    */
-  hold(isStill: boolean): Effect.Effect<void> {
+  hold(isStill: boolean, isSure: (checkpoint: string) => boolean): Effect.Effect<void> {
     return Effect.gen({ self: this }, function* () {
-      this.#noted = isStill ? yield* this.#now : undefined
+      const now = yield* this.#now
+      const checkpoints = new Map([...now.checkpoints].filter(([name]) => isSure(name)))
+      this.#noted = isStill ? { ...now, checkpoints } : undefined
       this.#isHeld = true
     })
   }

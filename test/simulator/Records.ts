@@ -6,6 +6,7 @@
  * operation that nobody heard of nothing has happened by then, or all of it.
  */
 import type { Checkpoint } from "../../src/core/Checkpoint.ts"
+import { name as nameOf } from "../../src/core/Checkpoint.ts"
 import type { Operation } from "../../src/core/Operation.ts"
 import { contradiction } from "./Model.ts"
 import type { Model } from "./Model.ts"
@@ -18,9 +19,6 @@ export interface Pending {
   /** The checkpoint it goes back to. */
   readonly target: Checkpoint | undefined
 }
-
-/** What an opening did with the operations that it found. */
-export type Finished = (id: string) => boolean
 
 export class Records {
   readonly #model: Model
@@ -44,6 +42,11 @@ export class Records {
   /** Checkpoints that a rollback or repair has moved away. */
   get gone(): ReadonlyArray<Checkpoint> {
     return this.#gone
+  }
+
+  /** Whether a checkpoint of this file name was answered, or seen after an opening. */
+  isSure(name: string): boolean {
+    return this.#present.some(({ number }) => nameOf(number) === name)
   }
 
   /** The fewest rows that a reader sees while an operation is under way. */
@@ -91,7 +94,8 @@ export class Records {
     const others = list.filter(({ number }) => !known.has(number))
     if (others.length > this.#unheard) contradiction(`${others.length} checkpoints nobody made`)
     for (const { head, number } of others) {
-      if (number <= this.#numberMax) contradiction(`checkpoint ${number} is there again`)
+      const isGone = this.#gone.some((one) => one.number === number)
+      if (isGone) contradiction(`checkpoint ${number} is there again`)
       const there = this.#model.known[head.seq - 1]
       if (there !== undefined && there.leafHash !== head.leafHash) {
         contradiction(`checkpoint ${number} is of another history`)

@@ -117,13 +117,14 @@ export class Upkeep {
     return Effect.gen({ self: this }, function* () {
       const list = yield* this.#read(ledger.checkpoints)
       if (list === undefined) return
-      this.records.see(list)
+      // Of a rollback that failed behind its plan, checkpoints may be moved or not.
+      if (!this.isFatal) this.records.see(list)
       const all = [...list, ...this.records.gone]
       const chosen = all[nth % Math.max(1, all.length)]
       const target = chosen !== undefined && list.includes(chosen) ? chosen : undefined
       const asked = nth % 2 === 1 && chosen !== undefined ? chosen : (chosen?.number ?? 1)
       if (ledger.opened._tag !== "ReadOnly" && !this.isFatal) {
-        yield* this.#paper.hold(!this.isWriting)
+        yield* this.#paper.hold(!this.isWriting, (name) => this.records.isSure(name))
         this.records.askOperation(target && { kind: "rollback", to: target.size, target })
       }
       const readers = reading ? [this.#reader(ledger), this.#reader(ledger)] : []
@@ -218,7 +219,7 @@ export class Upkeep {
         }
         return this.records.answerRefusal(told)
       }
-      const isTrouble = error._tag === "JournalError" || error._tag === "MirrorError"
+      const isTrouble = ["JournalError", "MirrorError", "LockError"].includes(error._tag)
       if (!wasStruck || !isTrouble) contradiction(`failed for no reason: ${Cause.pretty(cause)}`)
     })
   }
@@ -260,7 +261,7 @@ export class Upkeep {
       if (done === undefined) return
       if (done.checkpoint !== undefined) this.records.lose(done.checkpoint)
       const to = done.rows ?? this.#model.known.length
-      yield* this.#paper.hold(true)
+      yield* this.#paper.hold(true, () => true)
       this.records.askOperation({ kind: "repair", to, target: undefined })
       for (let tries = 0; ; tries++) {
         if (tries === triesInTrouble) yield* this.#disk.mend

@@ -1,5 +1,5 @@
 /**
- * Short histories, cut at every operation they consist of: the machine dies before and during each,
+ * Short histories, cut at every operation they consist of: the machine dies between and during them,
  * or the operation fails, with and without having been done. Afterwards the power goes, once more.
  * Each runtime takes half of the ways, by turns; with EXHAUSTIVE=1 it takes all of them.
  */
@@ -7,6 +7,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { FaultyDisk } from "../../src/testing/index.ts"
 import type { Config, History, Request, Step } from "./history.ts"
+import type { Marks } from "./run.ts"
 import { explain, run, runOn } from "./run.ts"
 
 const plain: Config = { cortex: false, gated: false, segmentBytesMax: 100_000, groupRowsMax: 512 }
@@ -34,7 +35,14 @@ const torn: ReadonlyArray<Step> = [
   append(rows("t1"))
 ]
 
-const histories: { readonly [name: string]: History } = {
+const checkpoint: Step = { _tag: "Checkpoint" }
+
+const rollback: Step = { _tag: "Rollback", nth: 0, reading: false }
+
+/** A history, and the first of its steps that is struck; those before are struck in others. */
+type Struck = History & { readonly from?: number }
+
+const histories: { readonly [name: string]: Struck } = {
   "a ledger made, a row, a group": {
     config: plain,
     faults: [],
@@ -63,21 +71,82 @@ const histories: { readonly [name: string]: History } = {
     config: plain,
     faults: [],
     steps: [append(rows("a", "b")), { _tag: "Replay" }, { _tag: "Backup", name: "copy" }]
+  },
+  "a checkpoint": {
+    config: plain,
+    faults: [],
+    from: 1,
+    steps: [append(rows("a")), checkpoint, checkpoint]
+  },
+  "a rollback over segments and a later checkpoint": {
+    config: { ...plain, segmentBytesMax: 600 },
+    faults: [],
+    from: 5,
+    steps: [
+      append(rows("a")),
+      checkpoint,
+      append(rows("b")),
+      append(rows("c")),
+      checkpoint,
+      rollback
+    ]
+  },
+  "a rollback of one group in the segment of its checkpoint": {
+    config: plain,
+    faults: [],
+    from: 3,
+    steps: [append(rows("a")), checkpoint, append(rows("b", "c")), rollback, append(rows("d"))]
+  },
+  "an opening that finishes a rollback": {
+    config: { ...plain, segmentBytesMax: 600 },
+    faults: [],
+    from: 5,
+    steps: [
+      append(rows("a")),
+      checkpoint,
+      append(rows("b")),
+      { _tag: "Fault", fault: { on: "rename", path: "/segments/", crash: "kill" } },
+      rollback,
+      { _tag: "Mend" }
+    ]
+  },
+  "a rollback in one file": {
+    config: { ...plain, cortex: true },
+    faults: [],
+    from: 3,
+    steps: [append(rows("a")), checkpoint, append(rows("b", "c")), rollback]
+  },
+  "a repair": {
+    config: { ...plain, segmentBytesMax: 600 },
+    faults: [],
+    from: 4,
+    steps: [
+      append(rows("a")),
+      append(rows("b")),
+      checkpoint,
+      append(rows("c")),
+      { _tag: "Repair", damage: { of: "byte", at: 900 } },
+      { _tag: "Mend" }
+    ]
   }
 }
 
-/** The operations that a history consists of. */
-const operationsOf = (history: History) =>
+/**
+ * The operations that a history consists of, from the step on that is struck first to the opening
+ * behind its last one. What an opening is compared with, and the next one, are the same everywhere.
+ */
+const operationsOf = ({ from, ...history }: Struck) =>
   Effect.scoped(
     Effect.gen(function* () {
       const disk = yield* FaultyDisk.make()
-      assert.isUndefined(yield* runOn(disk, history))
-      return yield* disk.operations
+      const marks: Marks = { steps: [], opened: [] }
+      assert.isUndefined(yield* runOn(disk, history, marks))
+      const operations = yield* disk.operations
+      return operations.slice(from === undefined ? 0 : marks.steps[from], marks.opened.at(-2))
     })
   )
 
 const changing: ReadonlySet<FaultyDisk.OperationName> = new Set([
-  "open",
   "write",
   "truncate",
   "sync",
@@ -86,20 +155,36 @@ const changing: ReadonlySet<FaultyDisk.OperationName> = new Set([
   "commit"
 ])
 
-/** What may become of an operation: where it changes nothing, less. */
-const waysOf = ({ name, nth }: FaultyDisk.Operation): ReadonlyArray<FaultyDisk.Fault> => [
-  { nth, crash: "kill" },
-  { nth, crash: "powerCut" },
-  { nth, code: "EIO" },
-  ...(changing.has(name)
-    ? ([
-        { nth, crash: "kill", during: true },
-        { nth, crash: "powerCut", during: true },
-        { nth, code: "EIO", persists: true }
-      ] as const)
-    : []),
-  ...(name === "write" ? [{ nth, code: "ENOSPC", bytes: 100 }] : [])
-]
+/**
+ * What may become of each operation. One that changes nothing may fail; to die before it is to die
+ * behind the one before. A file may be made by the first that opens it.
+ */
+const waysOf = (
+  operations: ReadonlyArray<FaultyDisk.Operation>
+): ReadonlyArray<FaultyDisk.Fault> => {
+  const opened = new Set<string>()
+  return operations.flatMap(({ name, nth, path }, at): ReadonlyArray<FaultyDisk.Fault> => {
+    const isMade = name === "open" && !opened.has(path)
+    if (name === "open") opened.add(path)
+    const failing = { nth, code: "EIO" } as const
+    if (!isMade && !changing.has(name) && !path.includes("wal_checkpoint")) return [failing]
+    // A write is put down in part: all of it is there before the next one.
+    const before = at === 0 || operations[at - 1]?.name === "write"
+    return [
+      failing,
+      { ...failing, persists: true },
+      { nth, crash: "kill", during: true },
+      { nth, crash: "powerCut", during: true },
+      ...(before
+        ? ([
+            { nth, crash: "kill" },
+            { nth, crash: "powerCut" }
+          ] as const)
+        : []),
+      ...(name === "write" ? [{ nth, code: "ENOSPC", bytes: 100 }] : [])
+    ]
+  })
+}
 
 const check = Effect.fnUntraced(function* (seed: number, history: History) {
   const failure = yield* run(seed, history)
@@ -113,14 +198,12 @@ describe("a crash at every operation", () => {
       () =>
         Effect.gen(function* () {
           const turn = "deno" in process.versions ? 1 : 0
-          let nth = 0
-          for (const operation of yield* operationsOf(history)) {
-            for (const way of waysOf(operation)) {
-              if (nth++ % 2 !== turn && process.env["EXHAUSTIVE"] === undefined) continue
-              const faults = [...history.faults, way]
-              const steps = [...history.steps, powerCut]
-              yield* check(operation.nth, { ...history, faults, steps })
-            }
+          const ways = waysOf(yield* operationsOf(history))
+          for (const [nth, way] of ways.entries()) {
+            if (nth % 2 !== turn && process.env["EXHAUSTIVE"] === undefined) continue
+            const faults = [...history.faults, way]
+            const steps = [...history.steps, powerCut]
+            yield* check(nth, { ...history, faults, steps })
           }
         }),
       300_000

@@ -98,13 +98,14 @@ const places: ReadonlyArray<Pick<FaultyDisk.Fault, "on" | "path">> = [
   { on: "rename", path: "plan.json" },
   { on: "rename", path: "outcome.json" },
   { on: "rename", path: "/segments/" },
-  { on: "rename", path: "/checkpoints/" },
   { on: "sync", path: "/operations" },
   { on: "sync", path: "/checkpoints" },
+  { on: "rename", path: "/checkpoints" },
   { on: "sync", path: "segments" },
   { on: "sync", path: "jsonl" },
   { on: "truncate", path: "jsonl" },
   { on: "write", path: "/operations" },
+  { on: "read", path: "/operations" },
   { on: "open", path: "jsonl" },
   { on: "statement", path: "DELETE" },
   { on: "commit" }
@@ -226,11 +227,12 @@ class Steps {
     const append = (): Step => ({ _tag: "Append", requests: [this.request()], reading: false })
     const fault = { _tag: "Fault", fault: faultOfOperation(dice) } as const
     return [
+      ...(this.#troubled && dice.chance(0.3) ? [fault] : []),
       { _tag: "Checkpoint" },
       append(),
       ...(dice.chance(0.5) ? [append(), { _tag: "Checkpoint" } as const] : []),
       append(),
-      ...(this.#troubled ? [fault] : []),
+      ...(this.#troubled ? [{ ...fault, fault: faultOfOperation(dice) }] : []),
       this.#rollback()
     ]
   }

@@ -6,7 +6,7 @@
  * heard. At the end all faults are mended, and the ledger must open, hold exactly what it must, and
  * open a second time without a byte changed.
  */
-import { Cause, Effect, Exit, Fiber, Layer, Path } from "effect"
+import { Cause, Effect, Exit, Fiber, Layer, Logger, Path } from "effect"
 import { TestClock } from "effect/testing"
 import type { Draft } from "../../src/core/Draft.ts"
 import { idFrom } from "../../src/core/EventId.ts"
@@ -59,6 +59,7 @@ interface Ask {
 /** Errors that a disk or a database that fails may bring. */
 const troubles: ReadonlySet<string> = new Set([
   "JournalError",
+  "LockError",
   "MirrorError",
   "JournalFinal",
   "OutcomeUnknown",
@@ -66,6 +67,12 @@ const troubles: ReadonlySet<string> = new Set([
 ])
 
 const toldTags: { readonly [tag: string]: "unknown" | "nothing" } = { OutcomeUnknown: "unknown" }
+
+/** How many operations of the disk were before each step, and when the ledger was open each time. */
+export interface Marks {
+  readonly steps: Array<number>
+  readonly opened: Array<number>
+}
 
 /** A run under way. */
 class Run {
@@ -84,9 +91,9 @@ class Run {
   #compared = false
   /** What is done to the ledger before it is opened again. */
   #damage: Damage | undefined
-  readonly #marks: Array<number>
+  readonly #marks: Marks
 
-  constructor(disk: FaultyDisk.FaultyDisk, history: History, marks: Array<number>) {
+  constructor(disk: FaultyDisk.FaultyDisk, history: History, marks: Marks) {
     const { cortex, gated, groupRowsMax, segmentBytesMax } = history.config
     this.#marks = marks
     this.#disk = disk
@@ -175,6 +182,7 @@ class Run {
   /** The ledger as it was opened, against the model. */
   #compare(ledger: Service, struck: number, mustBeClean: boolean): Effect.Effect<void> {
     return Effect.gen({ self: this }, function* () {
+      this.#marks.opened.push((yield* this.#disk.operations).length)
       const check = Effect.gen({ self: this }, function* () {
         const rows = yield* rowsOf(ledger)
         const report = yield* ledger.verify()
@@ -216,7 +224,7 @@ class Run {
         const step = this.#history.steps[this.#cursor]
         if (step === undefined) return
         this.#cursor++
-        this.#marks.push((yield* this.#disk.operations).length)
+        this.#marks.steps.push((yield* this.#disk.operations).length)
         if (step._tag === "Repair") this.#damage = step.damage
         if (step._tag === "Reopen" || step._tag === "Repair") return
         yield* this.#step(ledger, step)
@@ -444,11 +452,12 @@ class Run {
 export const runOn = (
   disk: FaultyDisk.FaultyDisk,
   history: History,
-  /** Takes how many operations of the disk were before each step. */
-  marks: Array<number> = []
+  marks: Marks = { steps: [], opened: [] }
 ): Effect.Effect<string | undefined> =>
   Effect.suspend(() => new Run(disk, history, marks).all).pipe(
     Effect.provide(TestClock.layer()),
+    // Faults make warnings, by the thousand.
+    Effect.provide(Logger.layer([])),
     Effect.exit,
     Effect.map((exit) => {
       if (Exit.isSuccess(exit)) return undefined

@@ -53,11 +53,11 @@ describe("Home", () => {
       const { directory } = yield* inDirectory
       const report = yield* opening({ directory })
       assert.deepStrictEqual([report._tag, report.head.seq], ["Clean", 0])
-      const names = ["guard", "ledger.json", "mirror.sqlite", "segments"]
+      const names = ["guard", "ledger.json", "manifest.json", "mirror.sqlite", "segments"]
       assert.deepStrictEqual(fs.readdirSync(directory).toSorted(), names)
       assert.deepStrictEqual(
         names.map((name) => modeOf(path.join(directory, name))),
-        ["600", "600", "600", "700"]
+        ["600", "600", "600", "600", "700"]
       )
       assert.strictEqual(modeOf(directory), "700")
       const text = fs.readFileSync(path.join(directory, "ledger.json"), "utf8")
@@ -377,7 +377,7 @@ describe("Home", () => {
         "events.jsonl.sealog"
       ])
       const names = fs.readdirSync(`${nested}.sealog`).toSorted()
-      assert.deepStrictEqual(names, ["guard", "ledger.json", "mirror.sqlite"])
+      assert.deepStrictEqual(names, ["guard", "ledger.json", "manifest.json", "mirror.sqlite"])
       assert.include(fs.readFileSync(`${nested}.sealog/ledger.json`, "utf8"), '"id":"events"')
       assert.deepStrictEqual([modeOf(nested), modeOf(`${nested}.sealog`)], ["600", "700"])
       fs.cpSync(nested, file)

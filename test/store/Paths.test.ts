@@ -70,6 +70,26 @@ describe("an index that lies about parents and types", () => {
     })
   )
 
+  for (const column of ["leaf_hash", "event_id", "event_type"]) {
+    it.effect(
+      `that holds bytes as the ${column} of the newest row is damage, and no other end`,
+      () =>
+        Effect.gen(function* () {
+          const directory = yield* branched
+          meddle(mirrorOf(directory), `UPDATE sealog_index SET ${column} = x'00ff' WHERE seq = 6`)
+          yield* asking({ directory })(
+            Effect.fnUntraced(function* (reader) {
+              const streams = [reader.events(), reader.events({ leaves: true }), reader.path(6)]
+              for (const stream of streams) {
+                const error = yield* Effect.flip(Stream.runDrain(stream))
+                assertLike(error, { _tag: "RowDamaged", seq: 6, leg: "index" }, String(error))
+              }
+            })
+          )
+        })
+    )
+  }
+
   it.effect("that has lost a row does not pass it over when it looks for others", () =>
     Effect.gen(function* () {
       const directory = yield* branched

@@ -16,6 +16,7 @@ import * as PlatformError from "effect/PlatformError"
 import type { Draft } from "../../src/core/Draft.ts"
 import * as SealogNode from "../../src/platform/SealogNode.ts"
 import type { Guard } from "../../src/store/Guard.ts"
+import type { Process } from "../../src/store/Marker.ts"
 import type { OpenReport } from "../../src/store/Opening.ts"
 import { Ledger } from "../../src/store/Ledger.ts"
 import type { OpenError } from "../../src/store/Ledger.ts"
@@ -110,7 +111,7 @@ export const dead = (call: string): PlatformError.PlatformError =>
 
 type Options = Parameters<typeof TestLedger.layer<never>>[0]
 
-type Platform = FileSystem.FileSystem | Path.Path | Guard | SecureRandom.SecureRandom
+type Platform = FileSystem.FileSystem | Path.Path | Guard | Process | SecureRandom.SecureRandom
 
 /** A platform with this file system in place of the real one. */
 export const platformOver = (

@@ -19,6 +19,7 @@ import type { BackupReport } from "../../src/store/Backup.ts"
 import type { Guard } from "../../src/store/Guard.ts"
 import type { ImportReport, Line, LineRefused } from "../../src/store/Import.ts"
 import { fields } from "../../src/store/Import.ts"
+import type { Process } from "../../src/store/Marker.ts"
 import type { Expectation, Ledger, OpenError } from "../../src/store/Ledger.ts"
 import { headAt, noneSince } from "../../src/store/Ledger.ts"
 import type { verify } from "../../src/store/Ledger.ts"
@@ -46,6 +47,8 @@ type Append =
   | "JournalError"
   | "MirrorError"
   | "RowDamaged"
+  | "AttestorMissing"
+  | "SignError"
   | "JournalFinal"
   | "LedgerClosed"
   | "OutcomeUnknown"
@@ -121,10 +124,10 @@ describe("the error union", () => {
 
   it("of verify has no damage in it, as damage is its answer", () => {
     expectTypeOf<ErrorOf<ReturnType<Open["verify"]>>>().toEqualTypeOf<
-      "JournalError" | "MirrorError"
+      "JournalError" | "MirrorError" | "PublicKeyInvalid"
     >()
     expectTypeOf<ErrorOf<ReturnType<typeof verify>>>().toEqualTypeOf<
-      "JournalError" | "MirrorError" | "FormatUnknown" | "NotALedger"
+      "JournalError" | "MirrorError" | "FormatUnknown" | "NotALedger" | "PublicKeyInvalid"
     >()
   })
 
@@ -146,7 +149,9 @@ describe("the error union", () => {
       | "NotALedger"
       | "FormatUnknown"
       | "StoreBusy"
+      | "MarkerStale"
       | "LockError"
+      | "AttestorRefused"
       | "JournalError"
       | "MirrorError"
     >()
@@ -281,7 +286,7 @@ describe("a layer", () => {
       Layer.Layer<
         Ledger | Reader,
         OpenError,
-        FileSystem.FileSystem | Path.Path | Guard | SecureRandom.SecureRandom | Limits
+        FileSystem.FileSystem | Path.Path | Guard | Process | SecureRandom.SecureRandom | Limits
       >
     >()
   })

@@ -1,6 +1,6 @@
 /** The disk as a whole: programs that die, what is left for the next one, and the same seed again. */
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, FileSystem, Layer } from "effect"
+import { Effect, FileSystem, Layer, Logger } from "effect"
 import { TestClock } from "effect/testing"
 import { codeOf } from "../../src/store/errors.ts"
 import { Guard } from "../../src/store/Guard.ts"
@@ -191,6 +191,28 @@ describe("FaultyDisk", () => {
         })
       )
       yield* Effect.scoped(hold)
+    })
+  )
+
+  it.effect("hears what a living program logs, and nothing of a dead one", () =>
+    Effect.gen(function* () {
+      for (const [end, count] of [
+        ["full", 1],
+        ["kill", 0],
+        ["powerCut", 0]
+      ] as const) {
+        const disk = yield* FaultyDisk.make({ seed: 3 })
+        const told: Array<unknown> = []
+        const logger = Logger.layer([Logger.make(({ message }) => told.push(message))])
+        const full = disk.fail({ on: "write", path: "manifest.json", code: "ENOSPC" })
+        yield* Ledger.use((ledger) =>
+          Effect.andThen(
+            ledger.append({ type: "door.opened.v1" }),
+            end === "full" ? full : disk[end]
+          )
+        ).pipe(Effect.provide(TestLedger.layer({ disk })), Effect.provide(logger))
+        assert.strictEqual(told.length, count, end)
+      }
     })
   )
 })
