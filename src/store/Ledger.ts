@@ -23,6 +23,7 @@ import * as Attestation from "../core/Attestation.ts"
 import { Attestor, checked, CurrentVerify } from "./Attestor.ts"
 import type { AttestorRefused } from "./Attestor.ts"
 import * as Backup from "./Backup.ts"
+import * as Changes from "./Changes.ts"
 import * as Checkpoints from "./Checkpoints.ts"
 import * as durable from "./durable.ts"
 import type { JournalError } from "./errors.ts"
@@ -170,7 +171,8 @@ const makeReading = Effect.fnUntraced(function* (
   journal: Journal.JournalReader,
   sql: SqlClient.SqlClient,
   hashes: Hashes.Hashes,
-  ledgerId: string
+  ledgerId: string,
+  pulse?: Changes.Pulse
 ) {
   const verify = yield* CurrentVerify
   const files = yield* Effect.context<Files>()
@@ -208,6 +210,7 @@ const makeReading = Effect.fnUntraced(function* (
       Rows.typed(query?.kinds, rows.events(query)).pipe(Stream.withSpan("Ledger.events")),
     path: (leaf, query) =>
       Rows.typed(query?.kinds, rows.path(leaf, query)).pipe(Stream.withSpan("Ledger.path")),
+    changes: (which = {}) => Rows.typed(which.kinds, Changes.make(rows, which, pulse)),
     summary: rows.summary.pipe(Effect.withSpan("Ledger.summary")),
     checkpoints: Effect.map(Checkpoints.list(journal.layout, hashes), (found) =>
       found.flatMap((one) => (one._tag === "Sound" ? [one.checkpoint] : []))
@@ -328,7 +331,9 @@ const open = Effect.fnUntraced(function* (
   yield* settleHome(settings)
   const journalWriter = yield* JournalWriter.makeWriter(journal, { lineBytesMax, segmentBytesMax })
   yield* journalWriter.resume(last, head)
-  const { reading, rows, source } = yield* makeReading(journal, readSql, hashes, ledgerId)
+  const pulse = Changes.pulse()
+  const made = yield* makeReading(journal, readSql, hashes, ledgerId, pulse)
+  const { reading, rows, source } = made
   let upkeep: Effect.Success<ReturnType<typeof Upkeep.make>> | undefined
   const writer = yield* Writer.make({
     sql,
@@ -342,6 +347,7 @@ const open = Effect.fnUntraced(function* (
     takeStock: (until) => Opening.takeStock(sql, journal, hashes, until.seq),
     catchUp: (until) => Opening.catchUpOpen(sql, journal, hashes, until.seq),
     afterGroup: Effect.fnUntraced(function* (written) {
+      pulse.beat()
       if (upkeep !== undefined) yield* upkeep.afterGroup
       if (written < checkpointRows) return written
       yield* walCheckpoint(sql, "PASSIVE")

@@ -7,7 +7,7 @@
  * hold one page at a time. A position of another history is told apart from a seq that is merely
  * the same number.
  */
-import type { Effect, Stream } from "effect"
+import type { Duration, Effect, Stream } from "effect"
 import { Context, Schema } from "effect"
 import type { PublicKeyInvalid } from "../core/Attestation.ts"
 import type { ChainBroken, Head } from "../core/Chain.ts"
@@ -80,6 +80,14 @@ export interface Query<out K extends AnyKind = never> extends Filter<K>, Times {
   readonly last?: number | undefined
 }
 
+/** Which rows to follow, from where, and how often to look for new ones. */
+export interface Changes<out K extends AnyKind = never> extends Filter<K>, Times {
+  /** Rows after this position; by default all. */
+  readonly after?: Position | undefined
+  /** How often to look where nobody tells: in other processes than the writer's. Default 200 ms. */
+  readonly every?: Duration.Input | undefined
+}
+
 /** What a query answers: events as they are stored, or as its kinds read them. */
 export type Read<K> = [K] extends [never] ? Event : Typed<K>
 
@@ -122,6 +130,14 @@ export class Reader extends Context.Service<
       leaf: string | number,
       query?: Query<K>
     ) => Stream.Stream<Read<K>, EventNotFound | PositionError | ReadError | ReadUndecodable<K>>
+    /**
+     * Events that are there, then those that come, in the order of their seq, without gap or
+     * duplicate; never ends. Asks for the next page when it was taken, and holds up nobody until
+     * then. A rollback behind what it gave ends it with `RolledBack`: forget what lies beyond `to`.
+     */
+    readonly changes: <K extends AnyKind = never>(
+      which?: Changes<K>
+    ) => Stream.Stream<Read<K>, PositionError | ReadError | ReadUndecodable<K>>
     /** How many rows there are, the first and the last, in the time of a few look-ups. */
     readonly summary: Effect.Effect<IndexSummary, ReadError>
     /** Every checkpoint that holds together, in the order of their numbers. */

@@ -209,6 +209,21 @@ describe("a read with kinds", () => {
     expectTypeOf<Value<ReturnType<typeof events<never>>>>().toEqualTypeOf<Event>()
   })
 
+  it("follows by the same types", () => {
+    const open = () => ({
+      plain: reader.changes({ keys: { account: "a" } }),
+      typed: reader.changes({ kinds: [Deposited, Closed], every: "1 second" })
+    })
+    type Answers = ReturnType<typeof open>
+    type Plain = Read | "PositionUnknown" | "RolledBack"
+    expectTypeOf<Value<Answers["plain"]>>().toEqualTypeOf<Event>()
+    expectTypeOf<ErrorOf<Answers["plain"]>>().toEqualTypeOf<Plain>()
+    expectTypeOf<Value<Answers["typed"]>>().toEqualTypeOf<
+      Events.Typed<typeof Deposited> | Events.Typed<typeof Closed>
+    >()
+    expectTypeOf<ErrorOf<Answers["typed"]>>().toEqualTypeOf<Plain | "EventUndecodable">()
+  })
+
   it("takes its kinds from the query, and none where it names none", () => {
     const open = () => ({
       typed: events({ kinds: [Deposited, Closed], last: 3 }),
