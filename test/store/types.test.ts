@@ -15,6 +15,7 @@ import type { BreakGlass } from "../../src/core/Policy.ts"
 import * as Policy from "../../src/core/Policy.ts"
 import type { VerifyReport } from "../../src/core/VerifyReport.ts"
 import * as SealogNode from "../../src/platform/SealogNode.ts"
+import * as Consumer from "../../src/store/Consumer.ts"
 import type { BackupReport } from "../../src/store/Backup.ts"
 import type { Guard } from "../../src/store/Guard.ts"
 import type { ImportReport, Line, LineRefused } from "../../src/store/Import.ts"
@@ -222,6 +223,38 @@ describe("a read with kinds", () => {
       Events.Typed<typeof Deposited> | Events.Typed<typeof Closed>
     >()
     expectTypeOf<ErrorOf<Answers["typed"]>>().toEqualTypeOf<Plain | "EventUndecodable">()
+  })
+
+  it("by a consumer fails and asks as its handlers do, besides", () => {
+    class Own extends Data.TaggedError("Own") {}
+    class Bank extends Context.Service<Bank, string>()("test/types/Bank") {}
+    const handler = (event: Event): Effect.Effect<void, Own, Bank> => {
+      throw new Error(event.id)
+    }
+    const typed = (event: Events.Typed<typeof Closed>): Effect.Effect<null> =>
+      Effects.succeed(event.payload)
+    const open = () => ({
+      sql: Consumer.inSql("a", handler, { keys: { account: "a" } }),
+      file: Consumer.inFile("a", typed, { kinds: [Closed] }),
+      back: Consumer.inFile("a", () => Effects.void, {
+        onRolledBack: ({ to }) => (to.seq === 0 ? new Own() : Bank)
+      })
+    })
+    type Answers = ReturnType<typeof open>
+    type Plain = Read | "PositionUnknown" | "RolledBack"
+    expectTypeOf<Effect.Success<Answers["sql"]>>().toBeNever()
+    expectTypeOf<ErrorOf<Answers["sql"]>>().toEqualTypeOf<Plain | "Own" | "SqlError">()
+    expectTypeOf<Effect.Services<Answers["sql"]>>().toEqualTypeOf<
+      Reader | SqlClient.SqlClient | Bank
+    >()
+    expectTypeOf<ErrorOf<Answers["file"]>>().toEqualTypeOf<Plain | "EventUndecodable">()
+    expectTypeOf<Effect.Services<Answers["file"]>>().toEqualTypeOf<
+      Reader | FileSystem.FileSystem | Path.Path
+    >()
+    expectTypeOf<ErrorOf<Answers["back"]>>().toEqualTypeOf<Plain | "Own">()
+    expectTypeOf<Effect.Services<Answers["back"]>>().toEqualTypeOf<
+      Reader | FileSystem.FileSystem | Path.Path | Bank
+    >()
   })
 
   it("takes its kinds from the query, and none where it names none", () => {
