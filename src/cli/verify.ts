@@ -12,6 +12,7 @@ import * as Checkpoint from "../core/Checkpoint.ts"
 import * as Segment from "../core/Segment.ts"
 import type { VerifyReport } from "../core/VerifyReport.ts"
 import * as SealogNode from "../platform/SealogNode.ts"
+import * as Checkpoints from "../store/Checkpoints.ts"
 import * as durable from "../store/durable.ts"
 import * as FilePair from "../store/FilePair.ts"
 import * as Ledger from "../store/Ledger.ts"
@@ -27,7 +28,7 @@ const all = { failuresMax: Number.MAX_SAFE_INTEGER }
 /** A checkpoint that was kept elsewhere. */
 const keptIn = Effect.fnUntraced(function* (file: string) {
   yield* durable.existing(file)
-  const text = yield* durable.readSmall(file)
+  const text = yield* durable.readSmall(file, Checkpoints.bytesMax)
   const decoded = Checkpoint.decode(text ?? "")
   if (Result.isSuccess(decoded)) return decoded.success
   return yield* new Ending({ code: 2, text: `${file}: ${decoded.failure.message}` })

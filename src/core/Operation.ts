@@ -206,6 +206,27 @@ export const unfit = (text: string): string | undefined =>
             ? "a NUL"
             : undefined
 
+const digits = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+const idPattern = /^op_[0-7][0-9A-HJKMNP-TV-Z]{25}$/
+
+/** Whether a name in `operations/` is an operation's id; what else lies there is somebody else's. */
+export const isId = (name: string): boolean => idPattern.test(name)
+
+/** The least id behind another, by adding one; undefined where there is none. */
+const successor = (id: string): string | undefined => {
+  const end = id.replace(/Z+$/, "")
+  const next = digits[digits.indexOf(end.at(-1) ?? "") + 1]
+  const after = `${end.slice(0, -1)}${next}`.padEnd(id.length, "0")
+  return next !== undefined && isId(after) ? after : undefined
+}
+
+/**
+ * The id of the operation that follows `last`: `fresh`, unless the clock went back. Ids are then in
+ * the order of time whatever it says.
+ */
+export const idAfter = (fresh: string, last: string | undefined): string =>
+  last === undefined || fresh > last ? fresh : (successor(last) ?? fresh)
+
 /** Whether an operation that ended well took a ledger back, so that positions may have been cut. */
 export const isRollback = (plan: Plan): plan is Plan & { from: Position; to: Position } =>
   (plan.kind === "rollback" || plan.kind === "repair") && plan.from !== null && plan.to !== null

@@ -36,6 +36,7 @@ import * as Repair from "../store/Repair.ts"
 import * as StoreLockModule from "../store/StoreLock.ts"
 import type { StoreLock } from "../store/StoreLock.ts"
 import * as Ed25519Keys from "./Ed25519Keys.ts"
+import { steady } from "../store/steady.ts"
 import * as FastHashes from "./FastHashes.ts"
 import * as OsLock from "./OsLock.ts"
 import * as OsProcess from "./OsProcess.ts"
@@ -215,7 +216,9 @@ export const diagnoseOver = Effect.fnUntraced(function* (
   yield* HomeModule.readIdentity(layout)
   const journal = yield* Journal.makeReader(layout, { lineBytesMax: lineBytesMaxDefault })
   const hashes = yield* Ledger.CurrentHashes
-  return yield* Diagnosis.diagnose({ journal, hashes, ...(yield* lookInto(mirror, layout)) })
+  const looked = yield* lookInto(mirror, layout)
+  const look = Diagnosis.diagnose({ journal, hashes, ...looked })
+  return yield* steady(layout, look, ({ isNeeded }) => !isNeeded)
 }, Effect.scoped)
 
 /** As `repair`, over what the caller brings. */

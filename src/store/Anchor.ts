@@ -7,8 +7,10 @@
  */
 import { Effect, Result } from "effect"
 import type { SqlClient } from "effect/sql"
+import type { Position } from "../core/Event.ts"
 import type * as Hashes from "../core/Hashes.ts"
 import * as Row from "../core/Row.ts"
+import * as CutHistory from "./CutHistory.ts"
 import { mirrorError } from "./errors.ts"
 import type { JournalFile, JournalReader } from "./Journal.ts"
 import * as Journal from "./Journal.ts"
@@ -82,6 +84,21 @@ export const find = Effect.fnUntraced(function* (
     return yield* diverged(journal, seq, reason, `row ${seq - 1} right before it`, "another place")
   }
   return Replay.behind(head, place)
+})
+
+/** Which rollback or repair cut the mirror's newest row, and to where the mirror is taken back then. */
+export const cutBy = Effect.fnUntraced(function* (
+  sql: SqlClient.SqlClient,
+  { layout, lineBytesMax }: JournalReader,
+  newest: Position,
+  hashes: Hashes.Hashes
+) {
+  const isHeld = ({ leafHash, seq }: Position) =>
+    Effect.map(
+      Effect.mapError(Mirror.at(sql, seq), mirrorError("find a position")),
+      (row) => row?.leaf_hash === leafHash
+    )
+  return yield* CutHistory.find({ layout, hashes, lineBytesMax }, newest, isHeld)
 })
 
 /** Where cutting may begin: in the last file, and behind the mirror's newest row. */

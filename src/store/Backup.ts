@@ -4,7 +4,7 @@
  * Segments are copied up to a position that was acknowledged when the copy began, then checkpoints
  * up to it and finished operations, then `ledger.json`, each durable, in this order: an unfinished
  * copy is not a ledger. Guard and mirror are never copied; the copy's mirror is made when it is
- * opened. A rollback that cuts the position meanwhile ends the copy.
+ * opened. A rollback meanwhile ends the copy.
  */
 import { Effect, FileSystem, Path, Schema } from "effect"
 import type { Head } from "../core/Chain.ts"
@@ -66,7 +66,7 @@ export const make = Effect.fn("Backup.make")(function* (
   head: Head,
   last: Place | undefined,
   directory: string,
-  isThere: Effect.Effect<boolean, MirrorError>
+  isStill: Effect.Effect<boolean, MirrorError | JournalError>
 ) {
   const fs = yield* FileSystem.FileSystem
   const paths = yield* Path.Path
@@ -94,7 +94,7 @@ export const make = Effect.fn("Backup.make")(function* (
   }
   yield* durable.syncDirectory(parent)
   yield* copyStated(journal.layout, to, head, hashes)
-  if (!(yield* isThere)) return yield* rolledBack("back up", to.name)
+  if (!(yield* isStill)) return yield* rolledBack("back up", to.name)
   if (journal.format === "segments") {
     const identity = journal.layout.ledgerJson
     const text = yield* Effect.mapError(fs.readFile(identity), journalError("read", identity))

@@ -29,7 +29,7 @@ export type Found =
 type Files = FileSystem.FileSystem | Path.Path
 
 /** Each names every rollback before it: far more than can be. */
-const bytesMax = 16 * 1024 * 1024
+export const bytesMax = 16 * 1024 * 1024
 
 const pathIn = (directory: string, number: number): string =>
   `${directory}/${Checkpoint.name(number)}`

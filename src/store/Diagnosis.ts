@@ -231,7 +231,6 @@ export const diagnose = Effect.fn("Ledger.diagnose")(function* ({
   FileSystem.FileSystem | Path.Path
 > {
   const { layout } = journal
-  const { files, misplaced } = yield* journal.listing
   const closes: Array<string> = []
   for (const found of yield* Operations.list(layout, hashes)) {
     const standing = yield* Operations.standing(layout, found, hashes)
@@ -244,6 +243,8 @@ export const diagnose = Effect.fn("Ledger.diagnose")(function* ({
       ? undefined
       : yield* Effect.mapError(Mirror.settled(sql), mirrorError("read its head"))
   const stated = yield* Checkpoints.list(layout, hashes)
+  // Last: beside a writer the journal has at least what the others have stated before.
+  const { files, misplaced } = yield* journal.listing
   const sizes = new Set(
     stated.flatMap((one) => (one._tag === "Sound" ? [one.checkpoint.size] : []))
   )
@@ -252,10 +253,16 @@ export const diagnose = Effect.fn("Ledger.diagnose")(function* ({
   const findings: Array<string> = walked.finding === undefined ? [] : [walked.finding]
   findings.push(...misplaced.map(({ actual, path }) => `${path} is ${actual}`))
   if (isMirrorUnreadable) findings.push("the mirror cannot be read")
-  const judged =
+  const mirror =
     sql === undefined || settled === undefined
       ? undefined
       : yield* judgeMirror(journal, files, sql, settled, walked, hashes)
+  const cutBy =
+    mirror === undefined || sql === undefined || settled === undefined
+      ? undefined
+      : yield* Anchor.cutBy(sql, journal, settled.head, hashes)
+  // A mirror of before a rollback is taken back by opening.
+  const judged = cutBy !== undefined && cutBy.to.seq <= to.seq ? undefined : mirror
   if (judged !== undefined) findings.push(judged.finding)
   const checkpoints = stated.flatMap((one) => {
     if (one._tag === "None") return []

@@ -13,6 +13,7 @@ import { SqlClient } from "effect/sql"
 import type { Head } from "../core/Chain.ts"
 import type { Checkpoint } from "../core/Checkpoint.ts"
 import type { Draft } from "../core/Draft.ts"
+import * as Manifest from "../core/Manifest.ts"
 import * as Segment from "../core/Segment.ts"
 import * as Hashes from "../core/Hashes.ts"
 import type { Operation, Request } from "../core/Operation.ts"
@@ -52,6 +53,7 @@ import { Reader } from "./Reader.ts"
 import { ReadSql } from "./ReadSql.ts"
 import * as Replay from "./Replay.ts"
 import * as Rows from "./Rows.ts"
+import { steady } from "./steady.ts"
 import * as Upkeep from "./Upkeep.ts"
 import * as Verify from "./Verify.ts"
 import * as VerifyPart from "./VerifyPart.ts"
@@ -166,6 +168,8 @@ const segmentBytesMaxDefault = 64 * 1024 * 1024
 const groupRowsMaxDefault = 512
 const checkpointRows = 1_000
 
+const isIntact = ({ _tag }: VerifyReport): boolean => _tag === "Intact"
+
 /** The read methods that both services share. */
 const makeReading = Effect.fnUntraced(function* (
   journal: Journal.JournalReader,
@@ -216,21 +220,30 @@ const makeReading = Effect.fnUntraced(function* (
       found.flatMap((one) => (one._tag === "Sound" ? [one.checkpoint] : []))
     ).pipe(Effect.withSpan("Ledger.checkpoints"), Effect.provideContext(files)),
     operations: Effect.provideContext(Operations.all(journal.layout, hashes), files),
-    manifest: Effect.provideContext(Manifests.compute(source), files),
-    verify: (options) =>
-      Effect.provideContext(
-        Verify.journal(journal, hashes, { ...options, sql, ledgerId, verify }),
-        files
-      ),
+    manifest: provided(steady(journal.layout, Manifests.compute(source), Manifest.isSound)),
+    verify: (options) => {
+      const look = Verify.journal(journal, hashes, { ...options, sql, ledgerId, verify })
+      return provided(steady(journal.layout, look, isIntact))
+    },
     parity: Effect.flatMap(settled, ({ head }) =>
       Replay.parity(sql, journal, hashes, "sealog_index", head.seq)
-    ).pipe(Effect.withSpan("Ledger.parity")),
+    ).pipe(
+      (look) => provided(steady(journal.layout, look, ({ isConsistent }) => isConsistent)),
+      Effect.withSpan("Ledger.parity")
+    ),
     backup: (directory) =>
       Effect.gen(function* () {
+        const taken = Operations.taken(journal.layout, hashes)
+        const before = yield* taken
         const { head, place } = yield* settled
         // What the index says of the newest row decides how much is copied.
         if (place !== undefined) yield* rows.get(head.seq)
-        const copy = Backup.make(journal, hashes, head, place, directory, isThere(head))
+        // One of rows that came since leaves the head, but is none of what is copied.
+        const isSame = Effect.map(provided(taken), (now) => now === before)
+        const isStill = Effect.flatMap(isThere(head), (there) =>
+          there ? isSame : Effect.succeed(false)
+        )
+        const copy = Backup.make(journal, hashes, head, place, directory, isStill)
         return yield* notRolledBack(copy, head, "back up", directory)
       }).pipe(Effect.catchTag("EventNotFound", Effect.die), Effect.provideContext(files)),
     export: (file) =>
@@ -607,5 +620,6 @@ export const verify = Effect.fnUntraced(function* (
   const journal = yield* Journal.makeReader(layout, { lineBytesMax })
   const ledgerId = HomeModule.signedName(paths, layout, identity)
   const verify = yield* CurrentVerify
-  return yield* Verify.journal(journal, hashes, { ...options, ledgerId, verify })
+  const look = Verify.journal(journal, hashes, { ...options, ledgerId, verify })
+  return yield* steady(layout, look, isIntact)
 })

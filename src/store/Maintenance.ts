@@ -108,6 +108,12 @@ interface Dependencies {
 
 type Needs = FileSystem.FileSystem | Path.Path | SecureRandom.SecureRandom
 
+/** What a plan that was carried out is to later checkpoints. */
+const rolledBack = (plan: Op.Plan | undefined): ReadonlyArray<Checkpoint.Rollback> =>
+  plan === undefined || !Op.isRollback(plan) || plan.root === null
+    ? []
+    : [{ operation: plan.id, from: plan.from, root: plan.root, to: plan.to }]
+
 /** Refuses what cannot be kept as text. */
 export const checkSaid = Effect.fnUntraced(function* (said: {
   readonly [member: string]: string | undefined
@@ -137,30 +143,36 @@ export const make = Effect.fnUntraced(function* (deps: Dependencies) {
   const ground: Rollback.Ground = { journal, sql, hashes }
   /** The number of the next checkpoint, once it is known. */
   let number: number | undefined
+  let past:
+    | { readonly rollbacks: ReadonlyArray<Checkpoint.Rollback>; readonly moved: number }
+    | undefined
   /** The size of the newest sound checkpoint, once it is known. */
   let newestSize: number | undefined
+
+  /**
+   * What operations so far have left: every rollback, the oldest first, and the largest number of a
+   * checkpoint that was moved away. Read once after each rollback: nothing else adds to it.
+   */
+  const pastNow = Effect.gen(function* () {
+    if (past !== undefined) return past
+    const rollbacks: Array<Checkpoint.Rollback> = []
+    let moved = 0
+    for (const found of yield* Operations.list(layout, hashes)) {
+      const { plan } = found
+      for (const { kind, name } of plan?.move ?? []) {
+        if (kind === "checkpoint") moved = Math.max(moved, Checkpoint.numberOf(name) ?? 0)
+      }
+      if (Operations.isCarriedOut(found)) rollbacks.push(...rolledBack(plan))
+    }
+    past = { rollbacks, moved }
+    return past
+  })
 
   /** No number is used twice: those of checkpoints that were moved away count too. */
   const nextNumber = Effect.gen(function* () {
     if (number !== undefined) return number
     const { numbers } = yield* Checkpoints.numbersIn(layout.checkpoints)
-    const moved = (yield* Operations.list(layout, hashes)).flatMap(({ plan }) =>
-      (plan?.move ?? []).flatMap(({ kind, name }) =>
-        kind === "checkpoint" ? [Checkpoint.numberOf(name) ?? 0] : []
-      )
-    )
-    return Math.max(0, ...numbers.slice(-1), ...moved) + 1
-  })
-
-  /** Every rollback so far, the oldest first. */
-  const rollbacks = Effect.gen(function* () {
-    const found = yield* Operations.list(layout, hashes)
-    return found.flatMap((one): ReadonlyArray<Checkpoint.Rollback> => {
-      const { plan } = one
-      if (plan === undefined || !Op.isRollback(plan) || plan.root === null) return []
-      if (!Operations.isCarriedOut(one)) return []
-      return [{ operation: plan.id, from: plan.from, root: plan.root, to: plan.to }]
-    })
+    return Math.max(0, ...numbers.slice(-1), (yield* pastNow).moved) + 1
   })
 
   /** Where the head's line ends, whatever file comes next; without rows the first one begins. */
@@ -199,7 +211,7 @@ export const make = Effect.fnUntraced(function* (deps: Dependencies) {
         head,
         tree,
         ...(yield* behindHead),
-        rollbacks: yield* rollbacks,
+        rollbacks: (yield* pastNow).rollbacks,
         lineage: yield* lineage,
         reason
       },
@@ -335,6 +347,7 @@ export const make = Effect.fnUntraced(function* (deps: Dependencies) {
       yield* OpeningSignatures.settle(sql, to.seq, state)
       writer.goOnFrom(to, target.tree, state)
       newestSize = target.size
+      past = undefined
       const verified = ["checkpoint", "head", "root", "kept"]
       return yield* Operations.end(folder, plan, { outcome: "ok", head: target.position, verified })
     })

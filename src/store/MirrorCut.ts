@@ -6,12 +6,38 @@
  */
 import { Effect, FileSystem } from "effect"
 import type { SqlClient } from "effect/sql"
+import { SafeIntegers } from "effect/sql/SqlClient"
 import * as durable from "./durable.ts"
 import type { JournalError, MirrorError } from "./errors.ts"
 import { journalError, mirrorError } from "./errors.ts"
 import * as TimeBlocks from "./TimeBlocks.ts"
 
 const pageRows = 500
+
+interface Beyond {
+  readonly at: unknown
+  readonly [column: string]: unknown
+}
+
+/**
+ * Some events of rows beyond `until` or without a row. SQLite holds in a column whatever someone puts
+ * there, and in an id nothing or what cannot be bound again, so there they are told apart by place.
+ */
+const beyond = (sql: SqlClient.SqlClient, until: number, after: unknown) => {
+  const place = sql.onDialectOrElse({ sqlite: () => sql`e.rowid`, orElse: () => sql`e.id` })
+  const behind = after === undefined ? sql`1 = 1` : sql`${place} > ${after}`
+  return sql<Beyond>`SELECT e.*, i.seq, i.parent_seq, i.leaf_hash, ${place} AS at FROM events e
+    LEFT JOIN sealog_index i ON i.event_id = e.id
+    WHERE (i.seq IS NULL OR i.seq > ${until}) AND ${behind}
+    ORDER BY ${place} LIMIT ${pageRows}`.pipe(Effect.provideService(SafeIntegers, true))
+}
+
+const spelled = (_name: string, value: unknown): unknown =>
+  typeof value === "bigint"
+    ? Number.isSafeInteger(Number(value))
+      ? Number(value)
+      : `${value}`
+    : value
 
 /** The events of rows beyond `until`, and those that have no row, one JSON object a line. */
 const keepEvidence = Effect.fnUntraced(function* (
@@ -27,20 +53,14 @@ const keepEvidence = Effect.fnUntraced(function* (
   yield* Effect.gen(function* () {
     const file = yield* Effect.mapError(durable.open(temporary, "w"), failed)
     yield* Effect.mapError(fs.chmod(temporary, 0o600), failed)
-    let after = ""
+    let after: unknown = undefined
     for (;;) {
-      const rows = yield* Effect.mapError(
-        sql<{ readonly id: string }>`SELECT e.*, i.seq, i.parent_seq, i.leaf_hash FROM events e
-          LEFT JOIN sealog_index i ON i.event_id = e.id
-          WHERE (i.seq IS NULL OR i.seq > ${until}) AND e.id > ${after}
-          ORDER BY e.id LIMIT ${pageRows}`,
-        mirrorError("be kept")
-      )
+      const rows = yield* Effect.mapError(beyond(sql, until, after), mirrorError("be kept"))
       const last = rows.at(-1)
       if (last === undefined) break
-      const text = rows.map((row) => `${JSON.stringify(row)}\n`).join("")
+      const text = rows.map(({ at: _at, ...row }) => `${JSON.stringify(row, spelled)}\n`).join("")
       yield* Effect.mapError(file.writeAll(new TextEncoder().encode(text)), failed)
-      after = last.id
+      after = last.at
     }
     yield* Effect.mapError(Effect.andThen(file.sync, fs.rename(temporary, path)), failed)
   }).pipe(Effect.scoped)
@@ -75,8 +95,8 @@ const emptyLog = (sql: SqlClient.SqlClient) =>
   })
 
 /**
- * Delete every row beyond `until`; with 0 all that the mirror holds. What is deleted is kept in the
- * file `evidence` where one is named. May be run again.
+ * Delete every row beyond `until`; with 0 all that the mirror holds. Where a file `evidence` is named,
+ * events that have no row are deleted too, and all that is deleted is kept there. May be run again.
  */
 export const cut = Effect.fnUntraced(function* (
   sql: SqlClient.SqlClient,
@@ -87,8 +107,11 @@ export const cut = Effect.fnUntraced(function* (
   const change = Effect.gen(function* () {
     yield* until === 0
       ? sql`DELETE FROM events`
-      : sql`DELETE FROM events WHERE id IN
-          (SELECT event_id FROM sealog_index WHERE seq > ${until})`
+      : evidence === undefined
+        ? sql`DELETE FROM events WHERE id IN
+            (SELECT event_id FROM sealog_index WHERE seq > ${until})`
+        : sql`DELETE FROM events WHERE NOT EXISTS
+            (SELECT 1 FROM sealog_index i WHERE i.event_id = events.id AND i.seq <= ${until})`
     yield* sql`DELETE FROM sealog_keys WHERE seq > ${until}`
     yield* sql`DELETE FROM sealog_index WHERE seq > ${until}`
     yield* TimeBlocks.cut(sql, until)

@@ -21,7 +21,6 @@ import type { SecureRandom } from "effect/crypto"
 import type { SqlClient } from "effect/sql"
 import type { Head } from "../core/Chain.ts"
 import type { Checkpoint } from "../core/Checkpoint.ts"
-import type { Position } from "../core/Event.ts"
 import type * as Hashes from "../core/Hashes.ts"
 import * as Merkle from "../core/Merkle.ts"
 import * as Recovery from "../core/Recovery.ts"
@@ -30,7 +29,6 @@ import { Follower } from "../core/Signing.ts"
 import * as durable from "./durable.ts"
 import * as Anchor from "./Anchor.ts"
 import * as Checkpoints from "./Checkpoints.ts"
-import * as CutHistory from "./CutHistory.ts"
 import type { JournalError } from "./errors.ts"
 import { journalError, MirrorError, mirrorError, RowDamaged } from "./errors.ts"
 import type { JournalFile, JournalReader } from "./Journal.ts"
@@ -360,13 +358,7 @@ const anchor = Effect.fnUntraced(function* (
   if (Result.isSuccess(found)) return { from: found.success, settled: settled.head }
   const refusal = found.failure
   if (refusal._tag !== "LedgerDiverged") return yield* Effect.fail(refusal)
-  const where = { layout: journal.layout, hashes, lineBytesMax: journal.lineBytesMax }
-  const isHeld = ({ leafHash, seq }: Position) =>
-    Effect.map(
-      Effect.mapError(Mirror.at(sql, seq), mirrorError("find a position")),
-      (row) => row?.leaf_hash === leafHash
-    )
-  const cut = yield* CutHistory.find(where, settled.head, isHeld)
+  const cut = yield* Anchor.cutBy(sql, journal, settled.head, hashes)
   if (cut === undefined) return yield* refusal
   yield* MirrorCut.cut(sql, cut.to.seq, undefined)
   const rows = settled.head.seq - cut.to.seq

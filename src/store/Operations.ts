@@ -47,8 +47,9 @@ const write = (path: string, text: string) => durable.writeFile(path, utf8.encod
 export const begin = Effect.fnUntraced(function* (layout: Layout) {
   const paths = yield* Path.Path
   const random = yield* SecureRandom.SecureRandom
-  let id = `op_${yield* random.ulid}`
-  // Randomness with a seed says the same again, and a folder belongs to one operation.
+  const last = (yield* names(layout)).findLast(Op.isId)
+  let id = Op.idAfter(`op_${yield* random.ulid}`, last)
+  // A folder belongs to one operation, also where no id is behind the last.
   while ((yield* durable.kindAt(paths.join(layout.operations, id))) !== undefined) {
     id = `op_${yield* random.ulid}`
   }
@@ -230,6 +231,20 @@ export const count = (
 ): Effect.Effect<number, JournalError, FileSystem.FileSystem | Path.Path> =>
   Effect.map(names(layout), ({ length }) => length)
 
+/** Which operations there are and which of them have ended, as one text to be compared. */
+export const state = Effect.fnUntraced(function* (
+  layout: Layout
+): Effect.fn.Return<string, JournalError, FileSystem.FileSystem | Path.Path> {
+  const paths = yield* Path.Path
+  const all = yield* Effect.forEach(yield* names(layout), (name) =>
+    Effect.map(
+      durable.kindAt(paths.join(layout.operations, name, "outcome.json")),
+      (kind) => `${name} ${kind}`
+    )
+  )
+  return all.join("\n")
+})
+
 /** Every folder of `operations/`, the oldest first. */
 export const list = Effect.fnUntraced(function* (
   layout: Layout,
@@ -237,6 +252,18 @@ export const list = Effect.fnUntraced(function* (
 ): Effect.fn.Return<ReadonlyArray<Found>, JournalError, FileSystem.FileSystem | Path.Path> {
   return yield* Effect.forEach(yield* names(layout), (name) => look(layout, name, hashes))
 })
+
+/** Which rollbacks and repairs have ended, as one text to be compared. */
+export const taken = (
+  layout: Layout,
+  hashes: Hashes.Hashes
+): Effect.Effect<string, JournalError, FileSystem.FileSystem | Path.Path> =>
+  Effect.map(list(layout, hashes), (all) =>
+    all
+      .filter(({ isEnded, plan }) => isEnded && plan !== undefined && Op.isRollback(plan))
+      .map(({ id }) => id)
+      .join(" ")
+  )
 
 /** An operation as it is told. */
 const told = (paths: Path.Path, found: Found): Op.Operation => {
@@ -349,14 +376,14 @@ const close = (found: Found & { readonly plan: Plan }) =>
   })
 
 /** Whether a folder has an outcome, whatever else it holds. */
-const isDone = Effect.fnUntraced(function* (layout: Layout, name: string) {
+const isDone = Effect.fnUntraced(function* (layout: Layout, name: string, isLast: boolean) {
   const paths = yield* Path.Path
   const folder = paths.join(layout.operations, name)
   if ((yield* durable.kindAt(folder)) !== "Directory") return false
   if ((yield* durable.kindAt(paths.join(folder, "outcome.json"))) !== "File") return false
   // Whoever wrote it may have been killed before its name was durable. Were it lost after rows were
-  // appended, the plan could not be finished any more.
-  yield* durable.syncDirectory(folder)
+  // appended, the plan could not be finished any more. All that came before was made sure of then.
+  if (isLast) yield* durable.syncDirectory(folder)
   return true
 })
 
@@ -402,8 +429,10 @@ export const finishAll: (
   FileSystem.FileSystem | Path.Path
 > = Effect.fn("Operations.finishAll")(function* (layout: Layout, { floor, hashes, sql }: Known) {
   const finished: Array<string> = []
-  for (const name of yield* names(layout)) {
-    if (yield* isDone(layout, name)) continue
+  const all = yield* names(layout)
+  const last = all.findLast(Op.isId)
+  for (const name of all) {
+    if (yield* isDone(layout, name, name === last)) continue
     const found = yield* look(layout, name, hashes)
     const { folder, id, plan, trouble } = found
     if (trouble !== undefined) return yield* new OperationUnfinished({ operation: id, ...trouble })

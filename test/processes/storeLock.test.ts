@@ -36,10 +36,18 @@ const locker = (directory: string, executable: string) =>
         lines.once("line", resolve)
         lines.once("close", () => resolve(`{"_tag":"Nothing"}`))
       })
-      return { child, ended, first: Schema.decodeUnknownSync(Answer)(first) }
+      let isRunning = true
+      child.once("exit", () => {
+        isRunning = false
+      })
+      // Deno's `kill` sends one signal to a child, and no second one.
+      const signal = (name: "SIGKILL" | "SIGSTOP") => {
+        if (isRunning && child.pid !== undefined) process.kill(child.pid, name)
+      }
+      return { child, ended, signal, first: Schema.decodeUnknownSync(Answer)(first) }
     }),
-    ({ child, ended }) => {
-      child.kill("SIGKILL")
+    ({ ended, signal }) => {
+      signal("SIGKILL")
       return Effect.promise(() => ended)
     }
   )
@@ -72,7 +80,7 @@ describe("the store lock between processes", () => {
           Effect.fnUntraced(function* (lock, store, directory) {
             yield* Effect.scoped(
               Effect.gen(function* () {
-                const { child, ended, first } = yield* locker(directory, executable)
+                const { child, ended, first, signal } = yield* locker(directory, executable)
                 assert.strictEqual(first._tag, "Held")
                 const text = fs.readFileSync(store.marker, "utf8")
                 const isHot = Effect.gen(function* () {
@@ -84,11 +92,11 @@ describe("the store lock between processes", () => {
                 })
                 yield* isHot
                 if (canSeeStops && child.pid !== undefined) {
-                  child.kill("SIGSTOP")
+                  signal("SIGSTOP")
                   yield* stopped(child.pid)
                   yield* isHot
                 }
-                child.kill("SIGKILL")
+                signal("SIGKILL")
                 yield* Effect.promise(() => ended)
                 assert.instanceOf(yield* refused(lock, store), StoreLock.MarkerStale)
                 const status = yield* lock.status(store)

@@ -19,6 +19,9 @@ import * as TestLedger from "../../src/testing/TestLedger.ts"
 import * as faults from "../store/faults.ts"
 import { meddle, using } from "../store/ledgerFixtures.ts"
 import { leave, locks, statementOf, takeoverClaim } from "../store/locking.ts"
+import * as Ed25519Keys from "../../src/platform/Ed25519Keys.ts"
+import type { Signer } from "../store/signedKit.ts"
+import { next, own, remote, using as signed } from "../store/signedKit.ts"
 import { failureOf, heard, recorder, said, secret } from "./canary.ts"
 import { tagOf } from "./ways.ts"
 
@@ -173,6 +176,17 @@ const taking = (operators: ReadonlyArray<string>, intent: string) =>
     return yield* failureOf(lock.takeover(store, statementOf(marker), claim))
   }).pipe(Effect.provide(locks()))
 
+/** What an append says in a ledger that the first signs, and who comes then. */
+const signing = (first: Signer, ...then: ReadonlyArray<Signer | undefined>) =>
+  Effect.gen(function* () {
+    const directory = path.join(yield* TestLedger.directory, "ledger")
+    const opened = (attestor: Signer | undefined, name: string) =>
+      Effect.flip(signed({ directory, attestor }, (ledger) => ledger.append(secret(name))))
+    if (then.length === 0) return yield* opened(first, "a")
+    yield* signed({ directory, attestor: first }, (ledger) => ledger.append(secret("a")))
+    return yield* opened(then[0], "b")
+  })
+
 /** What fails elsewhere. */
 const others: { readonly [tag: string]: Effect.Effect<unknown, unknown, Scope.Scope> } = {
   JournalError: withDisk({ operation: "write", path: ".jsonl", code: "ENOSPC", bytes: 40 }),
@@ -180,6 +194,19 @@ const others: { readonly [tag: string]: Effect.Effect<unknown, unknown, Scope.Sc
   TakeoverRefused: taking([], "takeover"),
   MarkerInvalid: taking([], "two\nlines"),
   OutcomeUnknown: withDisk({ operation: "sync", path: ".jsonl" }),
+  SignError: signing(remote(() => Effect.die(new Error("CANARYseed")))),
+  AttestorMissing: signing(own, undefined),
+  AttestorRefused: signing(own, next),
+  KeyInvalid: Effect.gen(function* () {
+    const at = path.join(yield* TestLedger.directory, "key")
+    fs.writeFileSync(at, "CANARYseed", { mode: 0o600 })
+    return yield* failureOf(Ed25519Keys.fromFile(at))
+  }),
+  PublicKeyInvalid: Effect.gen(function* () {
+    const directory = path.join(yield* TestLedger.directory, "ledger")
+    const verify = (ledger: Opened) => failureOf(ledger.verify({ publicKey: "00" }))
+    return yield* using({ directory }, verify)
+  }),
   LedgerClosed: Effect.gen(function* () {
     const directory = path.join(yield* TestLedger.directory, "ledger")
     const scope = yield* Scope.make()

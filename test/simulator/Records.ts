@@ -30,6 +30,8 @@ export class Records {
   #numberMax = 0
   /** The largest that is to be seen, and may be lost with the power. */
   #numberSeen = 0
+  /** Rebuilds and imports whose record nobody saw. */
+  #others = 0
   /** Refusals that nobody heard of. */
   #refused = 0
   readonly #operations = new Map<string, Operation>()
@@ -138,6 +140,16 @@ export class Records {
     else this.pending = pending
   }
 
+  /** A rebuild or import is about to be asked for. */
+  askOther(): void {
+    this.#others++
+  }
+
+  answerOther(operation: Operation): void {
+    this.#others--
+    this.#operations.set(operation.id, operation)
+  }
+
   /** It was refused, or failed before it was begun. */
   notBegun(): void {
     this.pending = undefined
@@ -187,6 +199,10 @@ export class Records {
       if (state === "abandoned") continue
       if (state === "unfinished") contradiction(`opened, with ${text}`)
       this.#operations.set(id, operation)
+      if (kind === "rebuild" || kind === "import") {
+        if (this.#others-- <= 0) contradiction(`nobody asked for ${text}`)
+        continue
+      }
       const isRefused = outcome === "recoverable_error"
       if (isRefused && kind === "rollback" && this.#refused-- > 0) continue
       if (isRefused || outcome !== "ok") contradiction(`nobody asked for ${text}`)
@@ -197,6 +213,7 @@ export class Records {
       happened = true
     }
     this.#refused = 0
+    this.#others = 0
     if (happened) this.#happened()
     this.pending = undefined
   }

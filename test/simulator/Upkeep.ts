@@ -138,6 +138,26 @@ export class Upkeep {
     })
   }
 
+  /** The mirror is made anew: the same rows, or nothing of it has happened. */
+  rebuild(ledger: Service): Effect.Effect<void> {
+    return Effect.gen({ self: this }, function* () {
+      this.records.askOther()
+      const { exit, wasStruck } = yield* this.#hear(ledger.rebuild(by))
+      if (exit === undefined) return
+      if (Exit.isSuccess(exit)) {
+        if (this.isFatal) contradiction("a rebuild behind an operation that failed")
+        if (exit.value.outcome !== "ok") contradiction(JSON.stringify(exit.value))
+        return this.records.answerOther(exit.value)
+      }
+      const error = Cause.findErrorOption(exit.cause)
+      const tag = error._tag === "Some" ? error.value._tag : ""
+      const isTrouble = wasStruck && (tag === "JournalError" || tag === "MirrorError")
+      if (tag !== "JournalFinal" && !isTrouble) {
+        contradiction(`no rebuild: ${Cause.pretty(exit.cause)}`)
+      }
+    })
+  }
+
   /** A reader beside a rollback sees the rows of before, or fewer, or is told of it. */
   #reader(ledger: Service): Effect.Effect<Heard<never, never>> {
     return Effect.gen({ self: this }, function* () {

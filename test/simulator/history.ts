@@ -37,6 +37,9 @@ export type Step =
   | { readonly _tag: "Replay" }
   | { readonly _tag: "Backup"; readonly name: string }
   | { readonly _tag: "Checkpoint" }
+  | { readonly _tag: "Rebuild" }
+  /** Lines of elsewhere, each the name of a row. */
+  | { readonly _tag: "Import"; readonly names: ReadonlyArray<string> }
   /** Back to one of the checkpoints that are there, or one that is gone or never was: refused. */
   | { readonly _tag: "Rollback"; readonly nth: number; readonly reading: boolean }
   /** The ledger is closed, damaged where it lies, diagnosed and repaired. */
@@ -284,6 +287,8 @@ class Steps {
       case 9:
       case 10:
         return { _tag: "Checkpoint" }
+      case 7:
+        return dice.chance(0.5) ? { _tag: "Rebuild" } : { _tag: "Import", names: this.#group() }
       default:
         return this.#rollback()
     }

@@ -6,7 +6,7 @@
  * heard. At the end all faults are mended, and the ledger must open, hold exactly what it must, and
  * open a second time without a byte changed.
  */
-import { Cause, Effect, Exit, Fiber, Layer, Logger, Path } from "effect"
+import { Cause, Effect, Exit, Fiber, Layer, Logger, Path, Result } from "effect"
 import { TestClock } from "effect/testing"
 import type { Draft } from "../../src/core/Draft.ts"
 import { idFrom } from "../../src/core/EventId.ts"
@@ -68,7 +68,10 @@ const troubles: ReadonlySet<string> = new Set([
 
 const toldTags: { readonly [tag: string]: "unknown" | "nothing" } = { OutcomeUnknown: "unknown" }
 
-/** How many operations of the disk were before each step, and when the ledger was open each time. */
+/**
+ * How many operations of the disk were before each step and each repair, and when the ledger was
+ * open each time.
+ */
 export interface Marks {
   readonly steps: Array<number>
   readonly opened: Array<number>
@@ -142,6 +145,7 @@ class Run {
       if (damage === undefined) return
       yield* this.#life(() => Effect.void)
       if (!this.#closedWell || !this.#compared) return
+      this.#marks.steps.push((yield* this.#disk.operations).length)
       yield* this.#upkeep.repair(damage)
       this.#closedWell = false
     })
@@ -210,6 +214,10 @@ class Run {
       records.openedWith(checkpoints)
       if (report._tag !== "Intact") contradiction(`not intact: ${JSON.stringify(report)}`)
       if (!parity.isConsistent) contradiction(`not consistent: ${JSON.stringify(parity)}`)
+      // What takes rows out of the mirror is durable there before the journal loses them.
+      if (JSON.stringify(ledger.opened).includes("MirrorTakenBack")) {
+        contradiction(`the mirror was ahead: ${JSON.stringify(ledger.opened)}`)
+      }
       const isClean = ledger.opened._tag === "Clean"
       if (mustBeClean && !isClean) contradiction(`not clean: ${JSON.stringify(ledger.opened)}`)
       yield* this.#paper.checkCut(ledger.opened)
@@ -255,6 +263,10 @@ class Run {
         return this.#backup(ledger, step.name)
       case "Checkpoint":
         return this.#upkeep.checkpoint(ledger)
+      case "Rebuild":
+        return this.#upkeep.rebuild(ledger)
+      case "Import":
+        return this.#import(ledger, step.names)
       case "Rollback":
         return this.#upkeep.rollback(ledger, step.nth, step.reading)
       case "Fault":
@@ -384,6 +396,43 @@ class Run {
     const appends = requests.map((request) => Effect.suspend(() => this.#request(ledger, request)))
     const readers = reading ? [this.#read(ledger), this.#read(ledger)] : []
     return Effect.all([...appends, ...readers], { concurrency: "unbounded", discard: true })
+  }
+
+  /** Lines become rows as one append would; what became of each is asked of the ledger. */
+  #import(ledger: Service, names: ReadonlyArray<string>): Effect.Effect<void> {
+    const drafts = names.map((name) => draftOf(name))
+    const ids = drafts.map(({ id }) => id)
+    return Effect.gen({ self: this }, function* () {
+      const struck = yield* this.#disk.struck
+      this.#model.ask(drafts)
+      this.#upkeep.records.askOther()
+      const toDraft = ({ text }: { readonly text: string }) => Result.succeed(draftOf(text))
+      const exit = yield* Effect.exit(ledger.import(names, toDraft, { source: "lines" }))
+      if (yield* this.#died) return
+      const wasStruck = (yield* this.#disk.struck) !== struck
+      if (Exit.isSuccess(exit)) {
+        const { appended, existing } = exit.value
+        if (appended + existing !== ids.length || this.#upkeep.isFatal) {
+          contradiction(`imported ${JSON.stringify(exit.value)}`)
+        }
+        this.#upkeep.isWriting = false
+      } else {
+        if (Cause.hasDies(exit.cause)) contradiction(`a defect: ${Cause.pretty(exit.cause)}`)
+        const error = Cause.findErrorOption(exit.cause)
+        const tag = error._tag === "Some" ? error.value._tag : ""
+        if (!wasStruck && tag !== "JournalFinal") {
+          contradiction(`not imported: ${Cause.pretty(exit.cause)}`)
+        }
+      }
+      for (const id of ids) {
+        const got = yield* Effect.exit(ledger.get(id))
+        if (yield* this.#died) return
+        if (Exit.isFailure(got)) continue
+        const { leafHash, seq } = got.value.position
+        this.#model.know({ id, seq, leafHash })
+      }
+      this.#model.answer(ids, "unknown")
+    })
   }
 
   #request(ledger: Service, request: Request): Effect.Effect<void> {

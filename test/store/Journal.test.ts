@@ -174,7 +174,8 @@ describe("Journal", () => {
       const bytes = read
         .filter((call) => call.startsWith("read segments"))
         .reduce((sum, call) => sum + Number(call.split(" ").at(-1)), 0)
-      assert.isAtMost(bytes, 700)
+      // Its last row, for both legs and for its signature.
+      assert.isAtMost(bytes, 1_400, read.join("\n"))
       assert.isAbove(segmentBytes(directory).byteLength, 12_000)
     })
   )
@@ -295,7 +296,7 @@ describe("Journal", () => {
         const report = yield* said(["read", file, String(limit)])
         assert.deepInclude(report, { tag: "Damaged", rows })
         const grown = Number(Reflect.get(Object(report), "grownBytes"))
-        assert.isBelow(grown, 100_000_000)
+        assert.isBelow(grown, 140_000_000)
       })
     )
   }
