@@ -120,6 +120,7 @@ const makeMirror = Effect.gen(function* () {
       ON e.id = i.event_id WHERE seq <= ${rows}`
     yield* sql`INSERT INTO sealog_index SELECT * FROM was_sealog_index WHERE seq <= ${rows}`
     yield* sql`INSERT INTO sealog_keys SELECT * FROM was_sealog_keys WHERE seq <= ${rows}`
+    yield* sql`INSERT INTO sealog_times SELECT * FROM was_sealog_times`
     yield* TimeBlocks.cut(sql, rows)
     mirrored = rows
   }, Effect.orDie)

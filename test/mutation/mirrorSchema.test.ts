@@ -36,8 +36,15 @@ const changes: ReadonlyArray<string> = [
   ...["session_id", "source_attestation_json", "trace_id"].map(
     (column) => `ALTER TABLE events DROP COLUMN ${column}`
   ),
-  ...["event_type", "leaf_hash", "parent_seq"].map(
-    (column) => `ALTER TABLE sealog_index DROP COLUMN ${column}`
+  ...["leaf_hash", "observed_at"].map((column) => `ALTER TABLE sealog_index DROP COLUMN ${column}`),
+  // SQLite drops no column that an index names.
+  ...[
+    ["type", "event_type"],
+    ["parent", "parent_seq"],
+    ["session", "session_id"]
+  ].map(
+    ([index, column]) =>
+      `DROP INDEX sealog_index_${index}; ALTER TABLE sealog_index DROP COLUMN ${column}`
   ),
   "ALTER TABLE events RENAME COLUMN event_hash TO other",
   "ALTER TABLE sealog_index RENAME COLUMN leaf_hash TO other",
