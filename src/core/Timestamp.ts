@@ -85,6 +85,12 @@ export const fromSql = (text: string): Result.Result<Timestamp, TimestampInvalid
   return new Scanner(text, true).dateTime()
 }
 
+/**
+ * The text without its zone, which orders as the instants do in the years 0000 to 9999; years before
+ * sort before them, years after behind them (`:` stands for the sign, as it follows the digits).
+ */
+export const toOrdered = (time: Timestamp): string => time.slice(0, -1).replace(/^\+/, ":")
+
 /** The text for signing inputs: always six digits, further ones cut. */
 export const toSigning = (time: Timestamp): string => {
   const dot = time.indexOf(".")

@@ -1,8 +1,8 @@
 /**
  * A group in the making: what each append asks of the ledger, and the rows it puts forward.
  *
- * Per draft, in this order: parity, the id, the parent, gates or a ready decision, then the seal on
- * top of the row before. Rows of the same group count: an id or parent may be one of them. What
+ * Per draft, in this order: parity, the id, the parent, what the append expects (once, at its first
+ * new row), gates or a ready decision, then the seal on top of the row before. Rows of the same group count: an id or parent may be one of them. What
  * SQL says was read for the whole group at once, so all but gates and known ids is decided without
  * leaving this fiber. No row of a refused append stays in the group.
  */
@@ -17,9 +17,11 @@ import type * as Hashes from "../core/Hashes.ts"
 import * as Policy from "../core/Policy.ts"
 import type * as Row from "../core/Row.ts"
 import * as Seal from "../core/Seal.ts"
+import * as Expectation from "./Expectation.ts"
 import type { IndexRow, Settled } from "./Mirror.ts"
 import * as Mirror from "./Mirror.ts"
 import type { PolicyGate } from "./PolicyGate.ts"
+import type { PositionError } from "./Reader.ts"
 import type { Rows } from "./Rows.ts"
 import type { AppendOptions, Receipt, Refusal } from "./Receipt.ts"
 import { AlreadyAppended, Appended, UnknownParent } from "./Receipt.ts"
@@ -33,11 +35,17 @@ export interface Voted {
   readonly isSigned: boolean
 }
 
+/** What goes with an append, whether it expects something or not. */
+type Options = AppendOptions<Expectation.Expectation | undefined>
+
 /** The drafts of one append. */
 export interface Append {
   readonly drafts: ReadonlyArray<Voted>
-  readonly options: AppendOptions
+  readonly options: Options
 }
+
+/** What is said against one append of a group. */
+export type Denied = Refusal | Expectation.Unmet | PositionError
 
 /** A row that the group will write. */
 export interface Pending {
@@ -114,7 +122,7 @@ export const decideLedger = (
   policy: PolicyGate["Service"],
   { draft, index, isSigned, votes }: Voted,
   asked: ReadonlyArray<Policy.Contribution>,
-  { breakGlass, decisions }: AppendOptions
+  { breakGlass, decisions }: Options
 ): Effect.Effect<unknown, Policy.PolicyRefused | Draft.DraftInvalid> => {
   const pass = (decision: Policy.Decision) =>
     Effect.fromResult(
@@ -242,11 +250,7 @@ export const makeAsk = ({ own, sql, rows, policy, hashes }: Dependencies) => {
     return yield* answer
   })
 
-  const askGates = Effect.fnUntraced(function* (
-    voted: Voted,
-    options: AppendOptions,
-    group: Group
-  ) {
+  const askGates = Effect.fnUntraced(function* (voted: Voted, options: Options, group: Group) {
     yield* insertPending(sql, group)
     const asked = yield* guarded(policy.ask(voted.draft, sql), group)
     yield* decideLedger(policy, voted, asked, options)
@@ -254,9 +258,10 @@ export const makeAsk = ({ own, sql, rows, policy, hashes }: Dependencies) => {
 
   const askOne = (
     voted: Voted,
-    options: AppendOptions,
-    group: Group
-  ): Effect.Effect<Planned, Refusal | SqlError> => {
+    options: Options,
+    group: Group,
+    expected: Effect.Effect<void, Denied | SqlError> | undefined
+  ): Effect.Effect<Planned, Denied | SqlError> => {
     const { draft, index, isSigned } = voted
     const parity = options.decisions?.mirror ?? group.parity
     const surface = isSigned ? "mirror.append_signed" : "mirror.append"
@@ -272,25 +277,36 @@ export const makeAsk = ({ own, sql, rows, policy, hashes }: Dependencies) => {
       return Effect.fail(new UnknownParent({ index, parentId }))
     }
     const admitted = () => admit(voted, parentSeq ?? null, group)
-    if (options.decisions?.ledger !== undefined) {
-      return Effect.map(decideLedger(policy, voted, [], options), admitted)
+    const decided =
+      options.decisions?.ledger !== undefined
+        ? decideLedger(policy, voted, [], options)
+        : policy.hasGates
+          ? askGates(voted, options, group)
+          : undefined
+    if (expected === undefined) {
+      return decided === undefined ? Effect.succeed(admitted()) : Effect.map(decided, admitted)
     }
-    return policy.hasGates
-      ? Effect.map(askGates(voted, options, group), admitted)
-      : Effect.succeed(admitted())
+    return Effect.map(Effect.andThen(expected, decided ?? Effect.void), admitted)
   }
 
   const ask = Effect.fnUntraced(function* (
     { drafts, options }: Append,
     group: Group
-  ): Effect.fn.Return<ReadonlyArray<Planned>, Refusal | SqlError> {
+  ): Effect.fn.Return<ReadonlyArray<Planned>, Denied | SqlError> {
     const planned: Array<Planned> = []
     const size = group.rows.length
+    const { expect } = options
+    // Rows of this append do not count against it: those that are new come after the first.
+    const expected = (): Effect.Effect<void, Denied | SqlError> | undefined =>
+      expect === undefined || group.rows.length > size
+        ? undefined
+        : Expectation.check({ sql, rows }, expect, group.before, group.rows)
     const withdraw = Effect.sync(() => {
       for (const { event } of group.rows.splice(size)) group.byId.delete(event.id)
     })
     for (const voted of drafts) {
-      planned.push(yield* Effect.tapError(askOne(voted, options, group), () => withdraw))
+      const asked = askOne(voted, options, group, expected())
+      planned.push(yield* Effect.tapError(asked, () => withdraw))
     }
     return planned
   })

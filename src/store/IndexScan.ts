@@ -1,71 +1,135 @@
 /**
  * Internal: which rows of the index answer a question, found in statements of bounded work.
  *
- * No statement looks at more than a few thousand rows, as SQLite runs each with the event loop
- * stopped. What the index leaves out cannot be seen from here: a window also counts its rows, and
- * everything that is found is checked against its line when it is read.
+ * The next rows that a lead has are looked up in the order of their seq and asked for the rest. Where
+ * nothing leads, neighbouring rows are looked at; a question that names times passes over the blocks
+ * of rows that lie outside. No statement looks at more than a few thousand rows, as SQLite runs each
+ * with the event loop stopped.
+ *
+ * Rows that are passed over are counted, so that a row which the index has lost is not passed over in
+ * silence, unless something leads further than that. Everything that is found is checked against its
+ * line when it is read.
  */
 import { Effect } from "effect"
 import type { SqlClient } from "effect/sql"
 import type { SqlError } from "effect/sql/SqlError"
+import * as Filter from "../core/Filter.ts"
+import type { End, Lead, Plan, Question, Range } from "./Leads.ts"
+import { isLeaf, ledTo, rest } from "./Leads.ts"
 import type { IndexRow } from "./Mirror.ts"
 import * as Statements from "./statements.ts"
+import * as TimeBlocks from "./TimeBlocks.ts"
 
 /** Rows that one statement looks at. */
 const windowRows = 4_096
 
-/** Which rows, as far as the index can tell. */
-export interface Filter {
-  /** Any of these types. */
-  readonly types?: ReadonlyArray<string> | undefined
-  /** Only rows that no row up to this seq names as its parent. */
-  readonly leavesUpTo?: number | undefined
+/** A row that was found; without `event_id` the index lacks it, though something leads there. */
+export interface Found extends IndexRow {
+  readonly led_to: number
 }
 
-/** Whether a filter passes every row. */
-export const isOpen = ({ leavesUpTo, types }: Filter): boolean =>
-  types === undefined && leavesUpTo === undefined
-
-/** A child is later than its parent, whatever SQL holds. */
-const isLeaf = (sql: SqlClient.SqlClient, newest: number) =>
-  sql`NOT EXISTS (SELECT 1 FROM sealog_index c
-    WHERE c.parent_seq = i.seq AND c.seq > i.seq AND c.seq <= ${newest})`
-
-const where = (sql: SqlClient.SqlClient, filter: Filter, after: number, until: number) => {
-  const { leavesUpTo, types } = filter
-  return sql.and([
-    sql`i.seq > ${after}`,
-    sql`i.seq <= ${until}`,
-    ...(types === undefined ? [] : [sql.in("event_type", types)]),
-    ...(leavesUpTo === undefined ? [] : [isLeaf(sql, leavesUpTo)])
-  ])
+/** Rows that were found, from the end that was asked for, and what was not looked at yet. */
+export interface Look<A> {
+  readonly rows: ReadonlyArray<A>
+  readonly left: Range
+  /** Part of what was looked at in which the index lacks a row. */
+  readonly gapIn: Range | undefined
 }
 
-/** Rows that were found, and the seq up to which all were looked at. */
-export interface Window {
-  readonly rows: ReadonlyArray<IndexRow>
-  readonly upTo: number
-  /** Whether the index has every seq of the window. */
-  readonly isWhole: boolean
-}
+const nothing: Range = { after: 0, until: 0 }
 
-/** The first matching rows after a seq, at most `limit`, in order. */
-export const window = Effect.fnUntraced(function* (
+/** Look at some rows of a range, which is not empty, from one end: at most `limit` are found. */
+export const look = Effect.fnUntraced(function* <A extends { readonly led_to: number } = Found>(
   sql: SqlClient.SqlClient,
-  filter: Filter,
-  after: number,
-  until: number,
-  limit: number
-): Effect.fn.Return<Window, SqlError> {
-  const end = Math.min(until, after + windowRows)
-  const rows = yield* sql<IndexRow>`SELECT i.* FROM sealog_index i
-    WHERE ${where(sql, filter, after, end)} ORDER BY i.seq LIMIT ${limit}`
-  const last = rows.at(-1)
-  const upTo = last !== undefined && rows.length === limit ? last.seq : end
-  return { rows, upTo, isWhole: yield* isWhole(sql, after, upTo) }
+  plan: Plan,
+  range: Range,
+  limit: number,
+  end: End = "first",
+  columns: "i.*" | "1" = "i.*"
+): Effect.fn.Return<Look<A>, SqlError> {
+  if (Filter.isEmpty(plan.question)) return { rows: [], left: nothing, gapIn: undefined }
+  const { before, from } = plan.question
+  const isTimed = from !== undefined || before !== undefined
+  const part = isTimed ? yield* TimeBlocks.next(sql, plan.question, range, end) : range
+  if (part === undefined) return { rows: [], left: nothing, gapIn: undefined }
+  const { looked, rows } =
+    plan.lead === undefined
+      ? yield* neighbours<A>(sql, plan.question, part, limit, end, columns)
+      : yield* led<A>(sql, plan.question, plan.lead, part, limit, end, columns)
+  const left: Range =
+    end === "first"
+      ? { after: looked.until, until: range.until }
+      : { after: range.after, until: looked.after }
+  // What a lead has passed over may be the whole ledger, and is not counted then.
+  const isCounted = looked.until - looked.after <= windowRows
+  const gapIn = !isCounted || (yield* isWhole(sql, looked)) ? undefined : looked
+  return { rows, left, gapIn }
 })
 
-const isWhole = (sql: SqlClient.SqlClient, after: number, until: number) =>
+/** What a statement found, and the range that it looked at. */
+interface Seen<A> {
+  readonly rows: ReadonlyArray<A>
+  readonly looked: Range
+}
+
+/** The part of a range from one end up to a seq, itself included. */
+const upTo = ({ after, until }: Range, seq: number, end: End): Range =>
+  end === "first" ? { after, until: seq } : { after: seq - 1, until }
+
+const led = Effect.fnUntraced(function* <A extends { readonly led_to: number }>(
+  sql: SqlClient.SqlClient,
+  question: Question,
+  lead: Lead,
+  range: Range,
+  limit: number,
+  end: End,
+  columns: "i.*" | "1"
+): Effect.fn.Return<Seen<A>, SqlError> {
+  const asked = rest(sql, question, lead)
+  const count = asked.length === 0 ? limit : windowRows
+  const seqs = ledTo(sql, lead, range, count, end)
+  const order = end === "first" ? sql`ORDER BY led.seq` : sql`ORDER BY led.seq DESC`
+  const where = asked.length === 0 ? sql`` : sql`WHERE i.seq IS NULL OR ${sql.and(asked)}`
+  const rows = yield* sql<A>`SELECT led.seq AS led_to, ${sql.literal(columns)}
+    FROM (${seqs}) AS led LEFT JOIN sealog_index i ON i.seq = led.seq
+    ${where} ${order} LIMIT ${limit}`
+  const last = rows.at(-1)
+  if (last !== undefined && rows.length === limit) {
+    return { rows, looked: upTo(range, last.led_to, end) }
+  }
+  if (asked.length === 0) return { rows, looked: range }
+  const [far] = yield* sql<{ readonly size: number; readonly low: number; readonly high: number }>`
+    SELECT count(*) AS size, min(seq) AS low, max(seq) AS high FROM (${seqs}) AS led`
+  if (far === undefined || far.size < count) return { rows, looked: range }
+  return { rows, looked: upTo(range, end === "first" ? far.high : far.low, end) }
+})
+
+const neighbours = Effect.fnUntraced(function* <A extends { readonly led_to: number }>(
+  sql: SqlClient.SqlClient,
+  question: Question,
+  { after, until }: Range,
+  limit: number,
+  end: End,
+  columns: "i.*" | "1"
+): Effect.fn.Return<Seen<A>, SqlError> {
+  const part: Range =
+    end === "first"
+      ? { after, until: Math.min(until, after + windowRows) }
+      : { after: Math.max(after, until - windowRows), until }
+  const where = sql.and([
+    sql`i.seq > ${part.after}`,
+    sql`i.seq <= ${part.until}`,
+    ...rest(sql, question, undefined)
+  ])
+  const order = end === "first" ? sql`ORDER BY i.seq` : sql`ORDER BY i.seq DESC`
+  const rows = yield* sql<A>`SELECT i.seq AS led_to, ${sql.literal(columns)} FROM sealog_index i
+    WHERE ${where} ${order} LIMIT ${limit}`
+  const last = rows.at(-1)
+  const isFull = last !== undefined && rows.length === limit
+  return { rows, looked: isFull ? upTo(part, last.led_to, end) : part }
+})
+
+const isWhole = (sql: SqlClient.SqlClient, { after, until }: Range) =>
   Effect.map(
     sql<{ readonly size: number }>`SELECT count(*) AS size FROM sealog_index
       WHERE seq > ${after} AND seq <= ${until}`,
@@ -75,8 +139,7 @@ const isWhole = (sql: SqlClient.SqlClient, after: number, until: number) =>
 /** The first seq in a range that the index lacks. */
 export const firstGap = Effect.fnUntraced(function* (
   sql: SqlClient.SqlClient,
-  after: number,
-  until: number
+  { after, until }: Range
 ): Effect.fn.Return<number, SqlError> {
   const rows = yield* sql<{ readonly seq: number }>`SELECT seq FROM sealog_index
     WHERE seq > ${after} AND seq <= ${until} ORDER BY seq LIMIT ${windowRows}`
@@ -87,26 +150,37 @@ export const firstGap = Effect.fnUntraced(function* (
 /** The seq of the n-th matching row from one end of a range; undefined where there are fewer. */
 export const nth = Effect.fnUntraced(function* (
   sql: SqlClient.SqlClient,
-  filter: Filter,
-  range: { readonly after: number; readonly until: number },
+  plan: Plan,
+  range: Range,
   n: number,
-  from: "first" | "last"
+  end: End
 ): Effect.fn.Return<number | undefined, SqlError> {
-  const order = from === "first" ? sql`ORDER BY i.seq` : sql`ORDER BY i.seq DESC`
-  let { after, until } = range
-  let left = n
-  while (after < until) {
-    const start = from === "first" ? after : Math.max(after, until - windowRows)
-    const end = from === "first" ? Math.min(until, after + windowRows) : until
-    const rows = yield* sql<{ readonly seq: number }>`SELECT i.seq FROM sealog_index i
-      WHERE ${where(sql, filter, start, end)} ${order}`
-    const found = rows[left - 1]
-    if (found !== undefined) return found.seq
-    left -= rows.length
-    if (from === "first") after = end
-    else until = start
+  let rest = n
+  for (let left = range; left.after < left.until;) {
+    const limit = Math.min(rest, windowRows)
+    const found = yield* look<{ readonly led_to: number }>(sql, plan, left, limit, end, "1")
+    const wanted = found.rows[rest - 1]
+    if (wanted !== undefined) return wanted.led_to
+    rest -= found.rows.length
+    left = found.left
   }
   return undefined
+})
+
+/** Which of these rows pass, as far as the index can tell. */
+export const passing = Effect.fnUntraced(function* (
+  sql: SqlClient.SqlClient,
+  question: Question,
+  seqs: ReadonlyArray<number>
+): Effect.fn.Return<ReadonlySet<number>, SqlError> {
+  const passed = new Set<number>()
+  for (const some of Statements.inSizes(seqs)) {
+    if (some.length === 0) continue
+    const rows = yield* sql<{ readonly seq: number }>`SELECT i.seq FROM sealog_index i
+      WHERE ${sql.and([sql.in("i.seq", some), ...rest(sql, question, undefined)])}`
+    for (const { seq } of rows) passed.add(seq)
+  }
+  return passed
 })
 
 /** A row's seq and its parent's, as the index has them. */
@@ -136,7 +210,7 @@ export const isLeafAt = (
 ): Effect.Effect<boolean, SqlError> =>
   Effect.map(
     sql<{ readonly seq: number }>`SELECT i.seq FROM sealog_index i
-      WHERE ${where(sql, { leavesUpTo: newest }, seq - 1, seq)}`,
+      WHERE i.seq = ${seq} AND ${isLeaf(sql, newest)}`,
     (rows) => rows.length === 1
   )
 

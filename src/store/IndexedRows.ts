@@ -9,6 +9,7 @@ import type { SqlClient } from "effect/sql"
 import type { Head } from "../core/Chain.ts"
 import type { Event, Position } from "../core/Event.ts"
 import * as EventId from "../core/EventId.ts"
+import * as Filter from "../core/Filter.ts"
 import type * as Hashes from "../core/Hashes.ts"
 import { clip } from "../core/jsonError.ts"
 import * as Parity from "../core/Parity.ts"
@@ -48,6 +49,8 @@ export const make = Effect.fnUntraced(function* (
     new RowDamaged({ seq, path: journal.layout.mirror, offset: 0, leg: "index", expected, actual })
 
   const indexGap = (seq: number) => wrongIndex(seq, `an index row of seq ${seq}`, "none")
+
+  const wrongKeys = (seq: number) => wrongIndex(seq, "the keys that SQL has for it", "others")
 
   const find = Effect.fnUntraced(function* (given: string | number) {
     const parsed = typeof given === "string" ? EventId.parse(given) : undefined
@@ -130,9 +133,9 @@ export const make = Effect.fnUntraced(function* (
     if (Result.isFailure(decoded)) return damaged(row, bytes)
     const { event } = decoded.success
     if (event.id !== row.event_id) return damaged(row, bytes)
-    if (event.type === row.event_type) return Effect.succeed(event)
-    const wrong = wrongIndex(row.seq, `the type ${clip(String(row.event_type))}`, event.type)
-    return Effect.andThen(checkThere(row), Effect.fail(wrong))
+    const lie = lieOf(row, event)
+    if (lie === undefined) return Effect.succeed(event)
+    return Effect.andThen(checkThere(row), Effect.fail(wrongIndex(row.seq, ...lie)))
   }
 
   const read = Effect.fnUntraced(function* (row: IndexRow) {
@@ -222,11 +225,24 @@ export const make = Effect.fnUntraced(function* (
     checkPosition,
     checkStill,
     wrongIndex,
+    wrongKeys,
     indexGap
   }
 })
 
 export type IndexedRows = Effect.Success<ReturnType<typeof make>>
+
+/** What an index row says of an event that is not so, and what is; whose they are is not told. */
+const lieOf = (
+  row: IndexRow,
+  event: Event
+): readonly [expected: string, actual: string] | undefined => {
+  if (event.type !== row.event_type) return [`the type ${clip(String(row.event_type))}`, event.type]
+  if (event.sessionId !== row.session_id) return ["the session of its index row", "another"]
+  if (event.traceId !== row.trace_id) return ["the trace of its index row", "another"]
+  const isThen = Filter.orderedTime(event.observedAt) === row.observed_at
+  return isThen ? undefined : ["the time observed of its index row", "another"]
+}
 
 /** As many rows from the first as `pageBytes` hold, one at least: a page is bounded in memory too. */
 export const upToBytes = (rows: ReadonlyArray<IndexRow>): ReadonlyArray<IndexRow> => {

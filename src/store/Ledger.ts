@@ -24,10 +24,12 @@ import * as Attestation from "../core/Attestation.ts"
 import { Attestor, checked, CurrentVerify } from "./Attestor.ts"
 import type { AttestorRefused } from "./Attestor.ts"
 import * as Backup from "./Backup.ts"
+import * as Changes from "./Changes.ts"
 import * as Checkpoints from "./Checkpoints.ts"
 import * as durable from "./durable.ts"
 import type { JournalError } from "./errors.ts"
 import { MirrorError, mirrorError, RowDamaged, unwritableBecause } from "./errors.ts"
+import type { Expectation } from "./Expectation.ts"
 import * as Export from "./Export.ts"
 import type { Guard } from "./Guard.ts"
 import * as HomeModule from "./Home.ts"
@@ -55,10 +57,12 @@ import { steady } from "./steady.ts"
 import * as Upkeep from "./Upkeep.ts"
 import * as Verify from "./Verify.ts"
 import * as VerifyPart from "./VerifyPart.ts"
-import type { AppendError, AppendOptions, Receipt } from "./Receipt.ts"
+import type { AppendError, AppendOptions, ExpectationRefusal, Receipt } from "./Receipt.ts"
 import * as Signer from "./Signer.ts"
 import * as Writer from "./Writer.ts"
 
+export type { Expectation } from "./Expectation.ts"
+export { headAt, noneSince } from "./Expectation.ts"
 export { hasSidecar, sidecarPath } from "./Home.ts"
 
 /** The hash functions that are used; plain code where nothing faster is given. */
@@ -73,12 +77,15 @@ export class Ledger extends Context.Service<
     /** How it opened, and what was recovered. */
     readonly opened: OpenReport
     /** Append one event. When this answers, it survives a crash in both legs. */
-    readonly append: (draft: Draft, options?: AppendOptions) => Effect.Effect<Receipt, AppendError>
+    readonly append: <X extends Expectation | undefined = undefined>(
+      draft: Draft,
+      options?: AppendOptions<X>
+    ) => Effect.Effect<Receipt, AppendError | ExpectationRefusal<X>>
     /** Append several as one group: after a crash all of them are there, or none is. */
-    readonly appendAll: (
+    readonly appendAll: <X extends Expectation | undefined = undefined>(
       drafts: ReadonlyArray<Draft>,
-      options?: AppendOptions
-    ) => Effect.Effect<ReadonlyArray<Receipt>, AppendError>
+      options?: AppendOptions<X>
+    ) => Effect.Effect<ReadonlyArray<Receipt>, AppendError | ExpectationRefusal<X>>
     /**
      * Make rows of lines of elsewhere, as an operation; run again, it adds nothing that is there.
      * Lines that are refused are reported. When this answers, what it appended survives a crash.
@@ -168,7 +175,8 @@ const makeReading = Effect.fnUntraced(function* (
   journal: Journal.JournalReader,
   sql: SqlClient.SqlClient,
   hashes: Hashes.Hashes,
-  ledgerId: string
+  ledgerId: string,
+  pulse?: Changes.Pulse
 ) {
   const verify = yield* CurrentVerify
   const files = yield* Effect.context<Files>()
@@ -206,6 +214,7 @@ const makeReading = Effect.fnUntraced(function* (
       Rows.typed(query?.kinds, rows.events(query)).pipe(Stream.withSpan("Ledger.events")),
     path: (leaf, query) =>
       Rows.typed(query?.kinds, rows.path(leaf, query)).pipe(Stream.withSpan("Ledger.path")),
+    changes: (which = {}) => Rows.typed(which.kinds, Changes.make(rows, which, pulse)),
     summary: rows.summary.pipe(Effect.withSpan("Ledger.summary")),
     checkpoints: Effect.map(Checkpoints.list(journal.layout, hashes), (found) =>
       found.flatMap((one) => (one._tag === "Sound" ? [one.checkpoint] : []))
@@ -335,7 +344,9 @@ const open = Effect.fnUntraced(function* (
   yield* settleHome(settings)
   const journalWriter = yield* JournalWriter.makeWriter(journal, { lineBytesMax, segmentBytesMax })
   yield* journalWriter.resume(last, head)
-  const { reading, rows, source } = yield* makeReading(journal, readSql, hashes, ledgerId)
+  const pulse = Changes.pulse()
+  const made = yield* makeReading(journal, readSql, hashes, ledgerId, pulse)
+  const { reading, rows, source } = made
   let upkeep: Effect.Success<ReturnType<typeof Upkeep.make>> | undefined
   const writer = yield* Writer.make({
     sql,
@@ -349,6 +360,7 @@ const open = Effect.fnUntraced(function* (
     takeStock: (until) => Opening.takeStock(sql, journal, hashes, until.seq),
     catchUp: (until) => Opening.catchUpOpen(sql, journal, hashes, until.seq),
     afterGroup: Effect.fnUntraced(function* (written) {
+      pulse.beat()
       if (upkeep !== undefined) yield* upkeep.afterGroup
       if (written < checkpointRows) return written
       yield* walCheckpoint(sql, "PASSIVE")
@@ -388,12 +400,14 @@ const open = Effect.fnUntraced(function* (
       : [{ _tag: "MarkerSetAside", path }, ...recovered.actions]
   const opened: OpenReport =
     actions.length === 0 ? { _tag: "Clean", head } : { _tag: "Recovered", head, actions }
-  const appendAll = Effect.fn("Ledger.appendAll")(writer.submit)
-  const append = Effect.fn("Ledger.append")(function* (draft: Draft, options: AppendOptions = {}) {
-    const [receipt] = yield* writer.submit([draft], options)
-    if (receipt === undefined) return yield* Effect.die(new Error("an append without an answer"))
-    return receipt
-  })
+  const append = <X extends Expectation | undefined = undefined>(
+    draft: Draft,
+    options: AppendOptions<X> = {}
+  ) =>
+    Effect.map(writer.submit([draft], options), ([receipt]) => {
+      if (receipt === undefined) throw new Error("an append without an answer")
+      return receipt
+    }).pipe(Effect.withSpan("Ledger.append"))
   const numbers = settings.numbers ?? "lossless"
   const rotateKey = Effect.fn("Ledger.rotateKey")(function* (
     next: Attestor["Service"],
@@ -413,7 +427,8 @@ const open = Effect.fnUntraced(function* (
     opened,
     import: yield* Import.make({ journal, rows, writer, numbers, hashes }),
     append,
-    appendAll: (drafts, options = {}) => appendAll(drafts, options),
+    appendAll: (drafts, options = {}) =>
+      Effect.withSpan(writer.submit(drafts, options), "Ledger.appendAll"),
     rotateKey: (next, options = {}) => rotateKey(next, options),
     replay: makeReplay(journal, sql, hashes, writer, reading.parity)
   })

@@ -3,8 +3,10 @@
  *
  *   events         exactly Cortex's columns and constraints; times in its SQL form (`+00:00`)
  *   sealog_index   one row per row of the journal: seq, id, parent's seq, type, session, trace,
- *                  segment (its first seq; 0 in Cortex mode), byte_offset, byte_length, leaf_hash
+ *                  segment (its first seq; 0 in Cortex mode), byte_offset, byte_length, leaf_hash,
+ *                  observed_at (without its zone, so that text orders it)
  *   sealog_keys    (name, value, seq): what an application queries by
+ *   sealog_times   (block, first, last): see `TimeBlocks`
  *   sealog_state   (name, seq, value): what is known up to a row; `tree` is the Merkle frontier
  *
  * Every statement takes part in the caller's transaction if one is open. Only bound parameters
@@ -17,10 +19,12 @@ import type { Head } from "../core/Chain.ts"
 import * as Chain from "../core/Chain.ts"
 import type { Event } from "../core/Event.ts"
 import type { Mirrored, MirrorRow } from "../core/Parity.ts"
+import * as Filter from "../core/Filter.ts"
 import * as Parity from "../core/Parity.ts"
 import type { Place } from "./Journal.ts"
 import { MirrorError, mirrorError } from "./errors.ts"
 import * as Statements from "./statements.ts"
+import * as TimeBlocks from "./TimeBlocks.ts"
 
 /** The mirror holds another content under an id that the journal holds too. */
 export class RowDiffers extends Schema.TaggedError<RowDiffers>()("RowDiffers", {
@@ -103,6 +107,23 @@ const stateTable = `CREATE TABLE sealog_state (
     value TEXT NOT NULL
 )`
 
+// What queries ask for. Each index has the seq at its end, as every index of SQLite has the row's id.
+const queryIndexes = [
+  "CREATE INDEX sealog_index_type ON sealog_index (event_type)",
+  `CREATE INDEX sealog_index_session ON sealog_index (session_id) WHERE session_id IS NOT NULL`,
+  `CREATE INDEX sealog_index_trace ON sealog_index (trace_id) WHERE trace_id IS NOT NULL`
+]
+
+const timeColumn = `ALTER TABLE sealog_index ADD COLUMN observed_at TEXT NOT NULL DEFAULT ''`
+
+// As `Timestamp.toOrdered` has it: the zone, and the sign of a year beyond 9999, are the same in all.
+const fillTimes = `UPDATE sealog_index SET observed_at = coalesce((
+    SELECT CASE WHEN substr(e.observed_at, 1, 1) = '+'
+      THEN ':' || substr(e.observed_at, 2, length(e.observed_at) - 7)
+      ELSE substr(e.observed_at, 1, length(e.observed_at) - 6) END
+    FROM events e WHERE e.id = sealog_index.event_id
+  ), '')`
+
 const createEvents = Effect.flatMap(SqlClient.SqlClient, (sql) => sql.unsafe(eventsTable))
 
 const createIndex = Effect.flatMap(SqlClient.SqlClient, (sql) =>
@@ -113,12 +134,20 @@ const createState = Effect.flatMap(SqlClient.SqlClient, (sql) =>
   Effect.andThen(sql.unsafe(parentIndex), sql.unsafe(stateTable))
 )
 
+const createQueries = Effect.flatMap(SqlClient.SqlClient, (sql) =>
+  Effect.gen(function* () {
+    for (const text of [timeColumn, fillTimes, ...queryIndexes]) yield* sql.unsafe(text)
+    yield* TimeBlocks.create(sql)
+  })
+)
+
 /** Bring a mirror's tables up to this version. */
 export const migrate: Effect.Effect<void, MirrorError, SqlClient.SqlClient> = Migrator.make({})({
   loader: Migrator.fromRecord({
     "0001_events": createEvents,
     "0002_index": createIndex,
-    "0003_state": createState
+    "0003_state": createState,
+    "0004_queries": createQueries
   }),
   table: "sealog_migrations"
 }).pipe(
@@ -148,12 +177,13 @@ export interface IndexRow {
   readonly byte_offset: number
   readonly byte_length: number
   readonly leaf_hash: string
+  readonly observed_at: string
 }
 
 /** What the index says of an event, whether it was sealed just now or read from the journal. */
 export interface Indexed {
   readonly seq: number
-  readonly event: Pick<Event, "id" | "type" | "sessionId" | "traceId" | "keys">
+  readonly event: Pick<Event, "id" | "type" | "sessionId" | "traceId" | "keys" | "observedAt">
   readonly parentSeq: number | null
   readonly leafHash: string
   readonly place: Place
@@ -207,7 +237,8 @@ const indexColumns = [
   "segment",
   "byte_offset",
   "byte_length",
-  "leaf_hash"
+  "leaf_hash",
+  "observed_at"
 ] as const satisfies ReadonlyArray<keyof IndexRow>
 
 const indexInsert = Statements.remembered(Statements.insertInto("sealog_index", indexColumns))
@@ -223,10 +254,12 @@ export const insertIndex = Effect.fnUntraced(function* (
 ): Effect.fn.Return<void, SqlError> {
   const run = yield* Statements.runOn(sql)
   const keys: Array<readonly [name: string, value: string, seq: number]> = []
+  const inserted: Array<IndexRow> = []
   for (const rows of Statements.inSizes(indexed)) {
     const params: Array<unknown> = []
     for (const one of rows) {
       const row = indexRow(one)
+      inserted.push(row)
       for (const column of indexColumns) params.push(row[column])
       for (const [name, value] of Object.entries(one.event.keys ?? {})) {
         keys.push([name, value, one.seq])
@@ -234,6 +267,7 @@ export const insertIndex = Effect.fnUntraced(function* (
     }
     yield* run(indexInsert(sql, rows.length), params)
   }
+  yield* TimeBlocks.widen(sql, inserted)
   for (const rows of Statements.inSizes(keys)) {
     if (rows.length > 0) yield* run(keysInsert(sql, rows.length), rows.flat())
   }
@@ -286,7 +320,8 @@ export const indexRow = (row: Indexed): IndexRow => ({
   segment: row.place.segment,
   byte_offset: row.place.offset,
   byte_length: row.place.length,
-  leaf_hash: row.leafHash
+  leaf_hash: row.leafHash,
+  observed_at: Filter.orderedTime(row.event.observedAt)
 })
 
 type Newest = IndexRow & { readonly event_hash: string | null }

@@ -10,6 +10,7 @@ import { SafeIntegers } from "effect/sql/SqlClient"
 import * as durable from "./durable.ts"
 import type { JournalError, MirrorError } from "./errors.ts"
 import { journalError, mirrorError } from "./errors.ts"
+import * as TimeBlocks from "./TimeBlocks.ts"
 
 const pageRows = 500
 
@@ -113,6 +114,7 @@ export const cut = Effect.fnUntraced(function* (
             (SELECT 1 FROM sealog_index i WHERE i.event_id = events.id AND i.seq <= ${until})`
     yield* sql`DELETE FROM sealog_keys WHERE seq > ${until}`
     yield* sql`DELETE FROM sealog_index WHERE seq > ${until}`
+    yield* TimeBlocks.cut(sql, until)
     // A lineage that is not taken out says that one must be looked for: see `MirrorSigning`.
     yield* sql`DELETE FROM sealog_state WHERE seq > ${until} AND name <> 'lineage'`
   }).pipe(

@@ -9,13 +9,15 @@ import { Effect, Option, Stream } from "effect"
 import type { Head } from "../core/Chain.ts"
 import * as Chain from "../core/Chain.ts"
 import type { Event, Position } from "../core/Event.ts"
+import * as Filter from "../core/Filter.ts"
 import type { AnyKind } from "../core/Kind.ts"
 import type { MirrorError, RowDamaged } from "./errors.ts"
 import { mirrorError } from "./errors.ts"
 import type { IndexedRows } from "./IndexedRows.ts"
 import * as Indexed from "./IndexedRows.ts"
-import type { Filter } from "./IndexScan.ts"
 import * as IndexScan from "./IndexScan.ts"
+import type { Question, Range } from "./Leads.ts"
+import * as Leads from "./Leads.ts"
 import type { Query } from "./Reader.ts"
 import { EventNotFound } from "./Reader.ts"
 import * as Selection from "./Selection.ts"
@@ -57,36 +59,48 @@ const lineageOf = Effect.fnUntraced(function* (
   }
 })
 
-/** Which places of a lineage a query wants, counted from 0; `after` is the one before the first. */
+/** Places of a lineage, counted from 0; `after` is the one before the first. */
+interface Wanted extends Range {
+  /** The seqs that pass as the index has it, where they were asked for. */
+  readonly passing: ReadonlySet<number> | undefined
+}
+
+const nothing: Wanted = { ...Selection.nothing, passing: undefined }
+
+/** Which places of a lineage a query wants. */
 const wantedOf = Effect.fnUntraced(function* (
   { sql }: IndexedRows,
   { seqs }: Lineage,
   query: Query<AnyKind>,
-  { leavesUpTo, types }: Filter,
-  { after, until }: Selection.Range
-) {
+  question: Question,
+  { after, until }: Range
+): Effect.fn.Return<Wanted, MirrorError> {
   const failed = mirrorError("follow a path")
+  const { leavesUpTo } = question
   const tip = seqs.at(-1) ?? 0
   let start = seqs.findIndex((seq) => seq > after)
   const end = seqs.findLastIndex((seq) => seq <= until)
-  if (start === -1) return Selection.nothing
+  if (start === -1) return nothing
   if (leavesUpTo !== undefined) {
     // Every other row of a path is the parent of the next.
-    if (!(yield* Effect.mapError(IndexScan.isLeafAt(sql, tip, leavesUpTo), failed)))
-      return Selection.nothing
+    if (!(yield* Effect.mapError(IndexScan.isLeafAt(sql, tip, leavesUpTo), failed))) return nothing
     start = seqs.length - 1
   }
-  if (types === undefined || (query.limit === undefined && query.last === undefined)) {
-    return Selection.counted(query, { after: start - 1, until: end })
+  if (Filter.isOpen(question) || (query.limit === undefined && query.last === undefined)) {
+    const range = Selection.counted(query, { after: start - 1, until: end })
+    return { ...range, passing: undefined }
   }
   const places: Array<number> = []
+  const passing = new Set<number>()
   for (let at = start; at <= end; at += pageRows) {
     const some = seqs.slice(at, Math.min(end + 1, at + pageRows))
-    const found = yield* Effect.mapError(IndexScan.rowsAt(sql, some), failed)
-    const wanted = new Set(
-      found.flatMap(({ event_type, seq }) => (types.includes(event_type) ? [seq] : []))
-    )
-    some.forEach((seq, nth) => wanted.has(seq) && places.push(at + nth))
+    const asked = { ...question, leavesUpTo: undefined }
+    const found = yield* Effect.mapError(IndexScan.passing(sql, asked, some), failed)
+    for (const [nth, seq] of some.entries()) {
+      if (!found.has(seq)) continue
+      passing.add(seq)
+      places.push(at + nth)
+    }
   }
   const { after: before, until: last } = Selection.counted(query, {
     after: -1,
@@ -94,8 +108,8 @@ const wantedOf = Effect.fnUntraced(function* (
   })
   const first = places[before + 1]
   return first === undefined
-    ? Selection.nothing
-    : { after: first - 1, until: places[last] ?? first - 1 }
+    ? nothing
+    : { after: first - 1, until: places[last] ?? first - 1, passing }
 })
 
 /** A row and its ancestors, the first one first, as far as a query wants them. */
@@ -112,12 +126,12 @@ export const make = Effect.fnUntraced(function* (
     Effect.fail(new EventNotFound({ ref }))
   )
   const range = yield* Selection.rangeOf(rows, query, began)
-  const filter = Selection.filterOf(query, began)
+  const question = Selection.questionOf(query, began)
   const { last, limit } = query
   const isEnough = (seqs: ReadonlyArray<number>) =>
     last !== undefined &&
     limit === undefined &&
-    IndexScan.isOpen(filter) &&
+    Leads.isOpen(question) &&
     // The row that is one further back than the last n is there, and they descend.
     (seqs[seqs.length - 1 - last] ?? Infinity) <= range.until
   const from = query.after ?? Chain.start
@@ -127,17 +141,17 @@ export const make = Effect.fnUntraced(function* (
     // Rows that were rolled back meanwhile are missing for a good reason.
     (error) => Effect.andThen(rows.checkStill(began, from), Effect.fail(error))
   )
-  const wanted = yield* wantedOf(rows, lineage, query, filter, range)
+  const wanted = yield* wantedOf(rows, lineage, query, question, range)
   yield* rows.checkStill(began, from)
-  return readPath(rows, lineage, wanted, filter, began, from)
+  return readPath(rows, lineage, wanted, question, began, from)
 })
 
 /** Read a lineage from the root on; the row before the first that is wanted is read for its id. */
 const readPath = (
   rows: IndexedRows,
   { isRooted, seqs }: Lineage,
-  { after, until }: Selection.Range,
-  { types }: Filter,
+  { after, passing, until }: Wanted,
+  question: Question,
   began: Head,
   from: Position
 ) => {
@@ -165,9 +179,12 @@ const readPath = (
         const isKnown = parent !== undefined || (isRooted && at + nth === 0)
         if (isKnown && event.parentId !== parent?.id) return yield* unlinked(rows, event, parent)
       }
-      const wanted = events.filter(
-        ({ type }, nth) => at + nth > after && (types === undefined || types.includes(type))
+      const inside = events.filter((_, nth) => at + nth > after)
+      const wanted = inside.filter((event) => Filter.matches(question, event))
+      const wrong = inside.find(
+        (event) => passing !== undefined && passing.has(event.seq) !== wanted.includes(event)
       )
+      if (wrong !== undefined) return yield* rows.wrongKeys(wrong.seq)
       const next: State = {
         at: at + events.length,
         before: events.at(-1),

@@ -7,12 +7,13 @@
  * hold one page at a time. A position of another history is told apart from a seq that is merely
  * the same number.
  */
-import type { Effect, Stream } from "effect"
+import type { Duration, Effect, Stream } from "effect"
 import { Context, Schema } from "effect"
 import type { PublicKeyInvalid } from "../core/Attestation.ts"
 import type { ChainBroken, Head } from "../core/Chain.ts"
 import type { Checkpoint } from "../core/Checkpoint.ts"
 import type { Event, EventUndecodable, Position, Typed } from "../core/Event.ts"
+import type { Filter, Times } from "../core/Filter.ts"
 import type { AnyKind } from "../core/Kind.ts"
 import type { Operation } from "../core/Operation.ts"
 import type { ParityReport } from "../core/Parity.ts"
@@ -47,6 +48,7 @@ export class PositionUnknown extends Schema.TaggedError<PositionUnknown>()("Posi
   }
 }
 
+export type { Filter, Times } from "../core/Filter.ts"
 export { RolledBack } from "./CutHistory.ts"
 
 /** What is wrong with a position that reading is to go on from. */
@@ -59,10 +61,11 @@ export type ReadError = JournalError | MirrorError | RowDamaged
  * Which rows, in the order of their seq: those for which all of it holds. Of these `limit` leaves the
  * first, and `last` the newest of what is left then. Every number is a whole one.
  *
- * What no row is read for is believed of the index: a row whose type or parent it has wrong may be
- * left out, which `verify` finds. What is read is checked.
+ * What no row is read for is believed of the index: a row of which it has type, parent, keys, session,
+ * trace or time wrong may be left out, and one that it has lost between rows that lie thousands apart,
+ * which `verify` finds. What is read is checked.
  */
-export interface Query<out K extends AnyKind = never> {
+export interface Query<out K extends AnyKind = never> extends Filter<K>, Times {
   /** Rows after this position; one that was cut, or never was, is an error. */
   readonly after?: Position | undefined
   /** Rows up to this seq, itself included. */
@@ -71,12 +74,18 @@ export interface Query<out K extends AnyKind = never> {
   readonly segment?: number | undefined
   /** Only rows that no row names as its parent, when the stream begins. */
   readonly leaves?: boolean | undefined
-  /** Only rows of the types that these kinds read, decoded by the first one that reads them. */
-  readonly kinds?: ReadonlyArray<K> | undefined
   /** The most rows. */
   readonly limit?: number | undefined
   /** Only the newest n of what would be answered otherwise. */
   readonly last?: number | undefined
+}
+
+/** Which rows to follow, from where, and how often to look for new ones. */
+export interface Changes<out K extends AnyKind = never> extends Filter<K>, Times {
+  /** Rows after this position; by default all. */
+  readonly after?: Position | undefined
+  /** How often to look where nobody tells: in other processes than the writer's. Default 200 ms. */
+  readonly every?: Duration.Input | undefined
 }
 
 /** What a query answers: events as they are stored, or as its kinds read them. */
@@ -121,6 +130,14 @@ export class Reader extends Context.Service<
       leaf: string | number,
       query?: Query<K>
     ) => Stream.Stream<Read<K>, EventNotFound | PositionError | ReadError | ReadUndecodable<K>>
+    /**
+     * Events that are there, then those that come, in the order of their seq, without gap or
+     * duplicate; never ends. Asks for the next page when it was taken, and holds up nobody until
+     * then. A rollback behind what it gave ends it with `RolledBack`: forget what lies beyond `to`.
+     */
+    readonly changes: <K extends AnyKind = never>(
+      which?: Changes<K>
+    ) => Stream.Stream<Read<K>, PositionError | ReadError | ReadUndecodable<K>>
     /** How many rows there are, the first and the last, in the time of a few look-ups. */
     readonly summary: Effect.Effect<IndexSummary, ReadError>
     /** Every checkpoint that holds together, in the order of their numbers. */

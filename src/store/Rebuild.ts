@@ -31,7 +31,7 @@ export const rebuild = Effect.fnUntraced(function* (
 ): Effect.fn.Return<Merkle.Tree | undefined, RebuildError> {
   const tell = yield* Progress
   const change = Effect.gen(function* () {
-    for (const table of ["events", "sealog_keys", "sealog_index", "sealog_state"]) {
+    for (const table of ["events", "sealog_keys", "sealog_index", "sealog_times", "sealog_state"]) {
       yield* sql`DELETE FROM ${sql(table)}`
     }
     const take = Effect.fnUntraced(function* (rows: ReadonlyArray<Replay.Placed>) {

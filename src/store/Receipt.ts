@@ -6,12 +6,15 @@
  */
 import { Schema } from "effect"
 import type { DraftInvalid, PayloadTooLarge } from "../core/Draft.ts"
+import type { Event, Position } from "../core/Event.ts"
 import type * as Policy from "../core/Policy.ts"
 import type { AttestorMissing, SignError } from "./Attestor.ts"
 import type { JournalError, MirrorError, RowDamaged } from "./errors.ts"
+import type { Expectation } from "./Expectation.ts"
 import type { JournalFinal, OutcomeUnknown } from "./Journal.ts"
 import type { IdConflict } from "./Mirror.ts"
 import type { Decisions } from "./PolicyGate.ts"
+import type { PositionError } from "./Reader.ts"
 
 const fields = {
   seq: Schema.Int,
@@ -65,6 +68,55 @@ export class MirrorBehind extends Schema.TaggedError<MirrorBehind>()("MirrorBehi
   }
 }
 
+/**
+ * What an append expected is not so; nothing of it was written. `events` are the first that came
+ * between: they are there for whoever asks, and told in no message and no log.
+ */
+export class ExpectationFailed extends Schema.TaggedError<ExpectationFailed>()(
+  "ExpectationFailed",
+  {
+    /** Where the ledger stands now: read up to there, decide and try again. */
+    head: Schema.Struct({ seq: Schema.Int, leafHash: Schema.String }),
+    /** The seqs of `events`. */
+    seqs: Schema.Array(Schema.Int),
+    /** Whether more than these came between. */
+    more: Schema.Boolean
+  }
+) {
+  #events: ReadonlyArray<Event> = []
+
+  /** The refusal of an append at this head, by these events. */
+  static since(
+    { leafHash, seq }: Position,
+    events: ReadonlyArray<Event>,
+    more: boolean
+  ): ExpectationFailed {
+    const seqs = events.map((event) => event.seq)
+    const failed = new ExpectationFailed({ head: { seq, leafHash }, seqs, more })
+    failed.#events = events
+    return failed
+  }
+
+  /** The first 100 events that came between, in the order of their seq. */
+  get events(): ReadonlyArray<Event> {
+    return this.#events
+  }
+
+  override get message(): string {
+    const { length } = this.seqs
+    const which = `${this.more ? "more than " : ""}${length} ${length === 1 ? "row" : "rows"}`
+    return (
+      `what this append expected is not so: ${which} came between, the first is row ` +
+      `${this.seqs[0] ?? 0}. Nothing was written; read up to row ${this.head.seq}, decide again.`
+    )
+  }
+}
+
+/** What an append may fail with that expects something, and only then. */
+export type ExpectationRefusal<X> = [X] extends [undefined]
+  ? never
+  : ExpectationFailed | PositionError
+
 /** What the ledger itself says against an append, whatever becomes of its group. */
 export type Refusal =
   | Policy.PolicyRefused
@@ -87,7 +139,9 @@ export type AppendError =
   | MirrorBehind
 
 /** What goes with an append. */
-export interface AppendOptions {
+export interface AppendOptions<out X extends Expectation | undefined = undefined> {
+  /** What must be so, or nothing is written; see `Ledger.headAt` and `Ledger.noneSince`. */
+  readonly expect?: X | undefined
   /** An authorization to go past overridable rules; see `Policy.compose`. */
   readonly breakGlass?: Policy.BreakGlass | undefined
   /** Ready decisions in place of the votes of rules and gates. */

@@ -6,17 +6,21 @@
  */
 import { Effect, Option, Stream } from "effect"
 import type { SqlClient } from "effect/sql"
+import type { SqlError } from "effect/sql/SqlError"
 import * as Chain from "../core/Chain.ts"
 import type { Event, Position } from "../core/Event.ts"
+import * as Filter from "../core/Filter.ts"
 import type * as Hashes from "../core/Hashes.ts"
 import type { AnyKind } from "../core/Kind.ts"
 import * as Kind from "../core/Kind.ts"
 import { mirrorError } from "./errors.ts"
 import type { IndexedRows } from "./IndexedRows.ts"
 import * as Indexed from "./IndexedRows.ts"
-import type { Filter } from "./IndexScan.ts"
 import * as IndexScan from "./IndexScan.ts"
 import type { JournalReader } from "./Journal.ts"
+import type { Plan, Range } from "./Leads.ts"
+import * as Leads from "./Leads.ts"
+import type { IndexRow } from "./Mirror.ts"
 import * as Mirror from "./Mirror.ts"
 import * as Paths from "./Paths.ts"
 import type {
@@ -33,7 +37,10 @@ import * as Selection from "./Selection.ts"
 const pageRows = 256
 
 /** The part of the reader that finds rows through the index. */
-export interface Rows extends Pick<IndexedRows, "head" | "get" | "event"> {
+export interface Rows extends Pick<
+  IndexedRows,
+  "head" | "get" | "event" | "checkPosition" | "wrongKeys" | "indexGap"
+> {
   readonly events: (query?: Query<AnyKind>) => Stream.Stream<Event, PositionError | ReadError>
   readonly path: (
     leaf: string | number,
@@ -49,11 +56,14 @@ export const make = Effect.fnUntraced(function* (
   hashes: Hashes.Hashes
 ) {
   const rows = yield* Indexed.make(journal, sql, hashes)
-  const { event, get, head } = rows
+  const { checkPosition, event, get, head, indexGap, wrongKeys } = rows
   return {
     head,
     get,
     event,
+    checkPosition,
+    wrongKeys,
+    indexGap,
     events: (query = {}) => Stream.unwrap(eventsOf(rows, query)),
     path: (leaf, query = {}) => Stream.unwrap(Paths.make(rows, leaf, query)),
     summary: summaryOf(rows)
@@ -72,60 +82,79 @@ export const typed = <K extends AnyKind, E>(
         Effect.fromResult(Kind.decode(kinds, event))
       )) as Stream.Stream<Read<K>, E | ReadUndecodable<K>>
 
-/** Index rows after a seq, and how far all were looked at; the first one that the index lacks. */
-const pageOf = Effect.fnUntraced(function* (
+/** Index rows of a range, from its first, what is left of it, and a seq that the index lacks. */
+interface Page {
+  readonly rows: ReadonlyArray<IndexRow>
+  readonly left: Range
+  readonly gap: number | undefined
+}
+
+/** Every row of a range, as seqs have no gaps. */
+const wholePage = Effect.fnUntraced(function* (
   { sql }: IndexedRows,
-  filter: Filter,
-  { after, until }: Selection.Range,
+  { after, until }: Range,
   limit: number
-) {
-  if (!IndexScan.isOpen(filter)) {
-    const found = yield* IndexScan.window(sql, filter, after, until, limit)
-    const gap = found.isWhole ? undefined : yield* IndexScan.firstGap(sql, after, found.upTo)
-    return { rows: found.rows, upTo: found.upTo, gap }
-  }
+): Effect.fn.Return<Page, SqlError> {
   const rows = yield* Mirror.page(sql, after, until, limit)
   const upTo = Math.min(until, after + limit)
   const nth = rows.findIndex(({ seq }, nth) => seq !== after + nth + 1)
   const whole = nth === -1 ? rows.length : nth
-  return { rows, upTo, gap: after + whole < upTo ? after + whole + 1 : undefined }
+  const gap = after + whole < upTo ? after + whole + 1 : undefined
+  return { rows, left: { after: upTo, until }, gap }
+})
+
+/** The rows of a range that answer a question. */
+const someOf = Effect.fnUntraced(function* (
+  { sql }: IndexedRows,
+  plan: Plan,
+  range: Range,
+  limit: number
+): Effect.fn.Return<Page, SqlError> {
+  const { gapIn, left, rows } = yield* IndexScan.look(sql, plan, range, limit)
+  const lost = rows.find(({ seq }) => seq === null)
+  const gap = gapIn === undefined ? lost?.led_to : yield* IndexScan.firstGap(sql, gapIn)
+  return { rows, left, gap }
 })
 
 const eventsOf = Effect.fnUntraced(function* (rows: IndexedRows, query: Query<AnyKind>) {
   Selection.check(query)
   const began = yield* rows.head
-  const filter = Selection.filterOf(query, began)
-  const range = yield* Selection.rangeOf(rows, query, began)
-  const isOpen = IndexScan.isOpen(filter)
-  const { after, until } = isOpen
-    ? Selection.counted(query, range)
-    : yield* Selection.filteredRange(rows, query, filter, range)
-  const left = isOpen ? Number.MAX_SAFE_INTEGER : (query.limit ?? Number.MAX_SAFE_INTEGER)
-  if (after >= until) return Stream.empty
+  const question = Selection.questionOf(query, began)
+  const whole = yield* Selection.rangeOf(rows, query, began)
+  const isOpen = Leads.isOpen(question)
+  const failed = mirrorError("look through its index")
+  const plan = yield* Effect.mapError(Leads.plan(rows.sql, question, whole), failed)
+  const range = isOpen
+    ? Selection.counted(query, whole)
+    : yield* Selection.filteredRange(rows, query, plan, whole)
+  const limit = isOpen ? Number.MAX_SAFE_INTEGER : (query.limit ?? Number.MAX_SAFE_INTEGER)
+  if (range.after >= range.until) return Stream.empty
   interface State {
-    readonly after: number
-    readonly left: number
+    readonly range: Range
+    readonly limit: number
     readonly last: Position
   }
-  const begin: State = { after, left, last: query.after ?? Chain.start }
+  const begin: State = { range, limit, last: query.after ?? Chain.start }
   return Stream.paginate(
     begin,
-    Effect.fnUntraced(function* ({ after, last, left }: State) {
-      const limit = Math.min(pageRows, left)
-      const found = yield* Effect.mapError(
-        pageOf(rows, filter, { after, until }, limit),
-        mirrorError("page through its index")
-      )
+    Effect.fnUntraced(function* ({ last, limit, range }: State) {
+      const most = Math.min(pageRows, limit)
+      const page = isOpen ? wholePage(rows, range, most) : someOf(rows, plan, range, most)
+      const found = yield* Effect.mapError(page, mirrorError("page through its index"))
       yield* rows.checkStill(began, last)
       if (found.gap !== undefined) return yield* rows.indexGap(found.gap)
       const some = Indexed.upToBytes(found.rows)
       const events = yield* rows.readPage(some, began, last)
+      const wrong = events.find((event) => !Filter.matches(question, event))
+      // Its index row was compared already, so it is its keys that SQL has wrong.
+      if (wrong !== undefined) return yield* rows.wrongKeys(wrong.seq)
+      const isCut = some.length < found.rows.length
       const next: State = {
-        after: some.length < found.rows.length ? (some.at(-1)?.seq ?? after) : found.upTo,
-        left: left - events.length,
+        range: isCut ? { ...range, after: some.at(-1)?.seq ?? range.after } : found.left,
+        limit: limit - events.length,
         last: events.at(-1)?.position ?? last
       }
-      const goesOn = next.after < until && next.left > 0
+      const goesOn = next.range.after < next.range.until && next.limit > 0
       return [events, goesOn ? Option.some(next) : Option.none<State>()] as const
     })
   )

@@ -6,12 +6,12 @@
  */
 import { Effect } from "effect"
 import type { Head } from "../core/Chain.ts"
+import * as Filter from "../core/Filter.ts"
 import type { AnyKind } from "../core/Kind.ts"
-import * as Kind from "../core/Kind.ts"
 import { mirrorError } from "./errors.ts"
 import type { IndexedRows } from "./IndexedRows.ts"
-import type { Filter } from "./IndexScan.ts"
 import * as IndexScan from "./IndexScan.ts"
+import type { Plan, Question, Range } from "./Leads.ts"
 import * as Mirror from "./Mirror.ts"
 import type { Query } from "./Reader.ts"
 
@@ -24,16 +24,10 @@ export const check = ({ last, limit, segment, until }: Query<AnyKind>): void => 
   }
 }
 
-/** Seqs, or places in a list: `after` is exclusive, `until` inclusive. */
-export interface Range {
-  readonly after: number
-  readonly until: number
-}
-
 /** What a query asks of a row besides its seq, when the stream begins at a head. */
-export const filterOf = ({ kinds, leaves }: Query<AnyKind>, { seq }: Head): Filter => ({
-  types: kinds === undefined ? undefined : Kind.typesOf(kinds),
-  leavesUpTo: leaves === true ? seq : undefined
+export const questionOf = (query: Query<AnyKind>, { seq }: Head): Question => ({
+  ...Filter.criteriaOf(query),
+  leavesUpTo: query.leaves === true ? seq : undefined
 })
 
 /** No row at all. */
@@ -78,7 +72,7 @@ export const counted = ({ last, limit }: Query<AnyKind>, { after, until }: Range
 export const filteredRange = Effect.fnUntraced(function* (
   { sql }: IndexedRows,
   { last, limit }: Query<AnyKind>,
-  filter: Filter,
+  plan: Plan,
   range: Range
 ) {
   if (last === 0 || limit === 0) return nothing
@@ -88,9 +82,9 @@ export const filteredRange = Effect.fnUntraced(function* (
   const end =
     limit === undefined
       ? undefined
-      : yield* Effect.mapError(IndexScan.nth(sql, filter, range, limit, "first"), failed)
+      : yield* Effect.mapError(IndexScan.nth(sql, plan, range, limit, "first"), failed)
   const until = end ?? range.until
   const within = { after: range.after, until }
-  const start = yield* Effect.mapError(IndexScan.nth(sql, filter, within, last, "last"), failed)
+  const start = yield* Effect.mapError(IndexScan.nth(sql, plan, within, last, "last"), failed)
   return { after: start === undefined ? range.after : start - 1, until }
 })

@@ -14,6 +14,7 @@ import type { Line } from "../core/Segment.ts"
 import type { Level, Reason } from "../core/VerifyReport.ts"
 import type { IndexRow } from "./Mirror.ts"
 import * as Mirror from "./Mirror.ts"
+import * as TimeBlocks from "./TimeBlocks.ts"
 
 const batchRows = 256
 const batchBytes = 8 * 1024 * 1024
@@ -50,7 +51,8 @@ const indexText = (row: Omit<IndexRow, "parent_seq">): string =>
     row.segment,
     row.byte_offset,
     row.byte_length,
-    row.leaf_hash
+    row.leaf_hash,
+    row.observed_at
   ])
 
 /** Compares rows with index, keys and `events`, a batch at a time. */
@@ -183,6 +185,9 @@ export const onlyInMirror = Effect.fnUntraced(function* (
     WHERE i.seq IS NULL OR i.seq <= ${until}`
   const count = keys?.n ?? 0
   if (count > keyCount) verifier.fail("index", undefined, "", reason("key_stray", keyCount, count))
+  for (const { actual, expected, seq } of yield* TimeBlocks.differing(sql)) {
+    verifier.fail("index", undefined, "", reason("times_differ", expected, actual), seq)
+  }
 })
 
 const damageMax = 20
@@ -215,7 +220,7 @@ const withNul: ReadonlyArray<readonly [Level, string]> = [
   [
     "index",
     `SELECT seq FROM sealog_index
-     WHERE ${hasNul(["event_id", "event_type", "session_id", "trace_id", "leaf_hash"])}`
+     WHERE ${hasNul(["event_id", "event_type", "session_id", "trace_id", "leaf_hash", "observed_at"])}`
   ],
   ["index", `SELECT seq FROM sealog_keys WHERE ${hasNul(["name", "value"])}`]
 ]

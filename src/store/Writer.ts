@@ -33,7 +33,8 @@ import * as Row from "../core/Row.ts"
 import type * as Signing from "../core/Signing.ts"
 import * as Timestamp from "../core/Timestamp.ts"
 import { JournalError, MirrorError, mirrorError } from "./errors.ts"
-import type { Planned, Voted } from "./Group.ts"
+import * as Expectation from "./Expectation.ts"
+import type { Denied, Planned, Voted } from "./Group.ts"
 import * as Group from "./Group.ts"
 import type { Place } from "./Journal.ts"
 import type { JournalWriter } from "./JournalWriter.ts"
@@ -42,10 +43,10 @@ import * as Mirror from "./Mirror.ts"
 import * as MirrorTree from "./MirrorTree.ts"
 import type { PolicyGate } from "./PolicyGate.ts"
 import type { Rows } from "./Rows.ts"
+import type { AppendError, AppendOptions, ExpectationRefusal, Receipt } from "./Receipt.ts"
 import type { Attestor } from "./Attestor.ts"
 import { AttestorMissing, SignError } from "./Attestor.ts"
 import * as MirrorSigning from "./MirrorSigning.ts"
-import type { AppendError, AppendOptions, Receipt, Refusal } from "./Receipt.ts"
 import * as Signer from "./Signer.ts"
 import { LedgerClosed, MirrorBehind } from "./Receipt.ts"
 
@@ -84,13 +85,16 @@ interface Dependencies {
 interface Request extends Group.Append {
   readonly bytes: number
   readonly rotateTo: Attestor["Service"] | undefined
-  readonly answer: Deferred.Deferred<ReadonlyArray<Receipt>, AppendError>
+  readonly answer: Deferred.Deferred<
+    ReadonlyArray<Receipt>,
+    AppendError | ExpectationRefusal<Expectation.Expectation>
+  >
 }
 
 /** Internal: ends a transaction that holds rows of an append which was refused after all. */
 class Refused extends Data.TaggedError("Refused")<{
   readonly request: Request
-  readonly refusal: Refusal
+  readonly refusal: Denied
 }> {}
 
 type GroupError =
@@ -113,7 +117,7 @@ const isGroupError = (error: unknown): error is GroupError =>
 /** A group that was asked and encoded: what each of its appends will be told. */
 interface Settled {
   /** Of the first appends; the others were left to the next group. */
-  readonly answers: ReadonlyArray<Result.Result<ReadonlyArray<Planned>, Refusal>>
+  readonly answers: ReadonlyArray<Result.Result<ReadonlyArray<Planned>, Denied>>
   readonly encoded: Row.Group
 }
 
@@ -146,7 +150,7 @@ export const make = Effect.fnUntraced(function* (deps: Dependencies) {
   const vote = Effect.fnUntraced(function* (
     draft: Draft.Draft,
     index: number,
-    options: AppendOptions
+    options: Group.Append["options"]
   ) {
     const isSigned = standing.attestor !== undefined
     const completed = Draft.complete(draft, {
@@ -282,6 +286,12 @@ export const make = Effect.fnUntraced(function* (deps: Dependencies) {
 
   // ---- answers ----------------------------------------------------------------------------------
 
+  /** What came between is told with its leaf hash, so not before the group is encoded. */
+  const denial = (denied: Denied, encoded: Row.Group) =>
+    denied._tag === "Unmet"
+      ? Expectation.failed(denied, encoded, head, settings.encode.format, hashes)
+      : denied
+
   const tell = Effect.fnUntraced(function* (
     requests: ReadonlyArray<Request>,
     { answers, encoded }: Settled,
@@ -291,7 +301,7 @@ export const make = Effect.fnUntraced(function* (deps: Dependencies) {
       const answer = answers[nth]
       if (answer === undefined) continue
       if (Result.isFailure(answer)) {
-        yield* Deferred.fail(request.answer, answer.failure)
+        yield* Deferred.fail(request.answer, denial(answer.failure, encoded))
         continue
       }
       const receipts = Group.receiptsOf(answer.success, encoded)
@@ -329,15 +339,16 @@ export const make = Effect.fnUntraced(function* (deps: Dependencies) {
     // Before the transaction: where it cannot even begin, the group before this one is not this one.
     durable = undefined
     const exit = yield* Effect.exit(Effect.andThen(unlock, sql.withTransaction(transact(requests))))
-    const tellHeld = Effect.forEach(
-      held,
-      ({ request, refusal }) => Deferred.fail(request.answer, refusal),
-      { discard: true }
-    )
+    const tellHeld = ({ encoded }: Settled) =>
+      Effect.forEach(
+        held,
+        ({ request, refusal }) => Deferred.fail(request.answer, denial(refusal, encoded)),
+        { discard: true }
+      )
     /** Those that did not fit in go first next time, and whatever may rest on rows of theirs. */
     const leave = (settled: Settled) => {
       const left = requests.slice(settled.answers.length)
-      if (left.length === 0) return tellHeld
+      if (left.length === 0) return tellHeld(settled)
       return Effect.sync(() => waiting.unshift(...left, ...held.map(({ request }) => request)))
     }
     if (Exit.isSuccess(exit)) {
@@ -446,11 +457,14 @@ export const make = Effect.fnUntraced(function* (deps: Dependencies) {
     return missing === undefined ? Effect.void : Effect.fail(missing)
   })
 
-  const submit = Effect.fnUntraced(function* (
+  const submitAny = Effect.fnUntraced(function* (
     drafts: ReadonlyArray<Draft.Draft>,
-    options: AppendOptions,
+    options: Group.Append["options"],
     rotateTo?: Attestor["Service"]
-  ): Effect.fn.Return<ReadonlyArray<Receipt>, AppendError> {
+  ): Effect.fn.Return<
+    ReadonlyArray<Receipt>,
+    AppendError | ExpectationRefusal<Expectation.Expectation>
+  > {
     if ((yield* Group.Asking) === own) {
       return yield* Effect.die(new Error("a gate that appends to its own ledger waits for itself"))
     }
@@ -465,7 +479,7 @@ export const make = Effect.fnUntraced(function* (deps: Dependencies) {
       voted.push(one)
     }
     if (voted.length === 0) return []
-    const answer = Deferred.makeUnsafe<ReadonlyArray<Receipt>, AppendError>()
+    const answer: Request["answer"] = Deferred.makeUnsafe()
     const bytes = voted.reduce((sum, { draft }) => sum + draft.payloadText.length, 0)
     const request: Request = { drafts: voted, options, bytes, answer, rotateTo }
     return yield* Effect.uninterruptibleMask((restore) =>
@@ -482,6 +496,17 @@ export const make = Effect.fnUntraced(function* (deps: Dependencies) {
       })
     )
   })
+
+  const submit = <X extends Expectation.Expectation | undefined = undefined>(
+    drafts: ReadonlyArray<Draft.Draft>,
+    options: AppendOptions<X>,
+    rotateTo?: Attestor["Service"]
+  ) =>
+    // Only where something is expected can it fail as that is not so, which TypeScript cannot follow.
+    submitAny(drafts, options, rotateTo) as Effect.Effect<
+      ReadonlyArray<Receipt>,
+      AppendError | ExpectationRefusal<X>
+    >
 
   /** Hand the ledger over to another signer, in a row that the one until now signs. */
   const rotate = Effect.fnUntraced(function* (
@@ -585,13 +610,17 @@ const isBreakGlass = Schema.is(Policy.BreakGlass)
 const isDecision = Schema.is(Policy.Decision)
 
 /** Options come from JavaScript too, and a malformed one may not reach the writer. */
-const checkOptions = ({ breakGlass, decisions }: AppendOptions) => {
+const checkOptions = ({ breakGlass, decisions, expect }: Group.Append["options"]) => {
   const wrong =
     breakGlass !== undefined && !isBreakGlass(breakGlass)
       ? "/breakGlass"
-      : [decisions?.ledger, decisions?.mirror].every((one) => one === undefined || isDecision(one))
-        ? undefined
-        : "/decisions"
+      : expect !== undefined && !(expect instanceof Expectation.Expectation)
+        ? "/expect"
+        : [decisions?.ledger, decisions?.mirror].every(
+              (one) => one === undefined || isDecision(one)
+            )
+          ? undefined
+          : "/decisions"
   const sides = { expected: "what its type says", actual: "something else" }
   return wrong === undefined
     ? Effect.void

@@ -241,6 +241,17 @@ describe("Timestamp", () => {
     assert.deepStrictEqual(ascending.toReversed().toSorted(Timestamp.compare), ascending)
   })
 
+  it.prop("toOrdered orders as compare does, as text", [times, times], ([a, b]) => {
+    const [x, y] = [Timestamp.toOrdered(a), Timestamp.toOrdered(b)]
+    const isUsual = (time: string) => /^\d/.test(time)
+    if (isUsual(a) && isUsual(b)) {
+      assert.strictEqual(x < y ? -1 : x > y ? 1 : 0, Timestamp.compare(a, b))
+    } else if (isUsual(a)) {
+      // The bounds of a query are in the years that have four digits.
+      assert.strictEqual(x < y, b.startsWith("+"), `${a} ${b}`)
+    }
+  })
+
   it("a refusal shows the place, what was expected, and a text that is not too long", () => {
     const error = Result.getOrThrow(Result.flip(Timestamp.parse("2026-13-01T09:41:07Z")))
     assert.strictEqual(error.expected, "a month from 1 to 12")

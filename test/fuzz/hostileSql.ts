@@ -40,9 +40,11 @@ const columns: { readonly [table: string]: ReadonlyArray<string> } = {
     "segment",
     "byte_offset",
     "byte_length",
-    "leaf_hash"
+    "leaf_hash",
+    "observed_at"
   ]),
   sealog_keys: ["name", "value", "seq"],
+  sealog_times: ["block", "first", "last"],
   sealog_migrations: ["migration_id", "created_at", "name"]
 }
 
@@ -58,7 +60,13 @@ export const loosened = (table: string): ReadonlyArray<string> => {
 }
 
 const someTable = (c: Choices): string =>
-  c.pick(["sealog_index", "events", "sealog_index", "events", "sealog_keys", "sealog_migrations"])
+  c.pick(
+    ["sealog_index", "events", "sealog_index", "events"].concat([
+      "sealog_keys",
+      "sealog_times",
+      "sealog_migrations"
+    ])
+  )
 
 /** One or more rows of a table that the fixture has so many rows in. */
 const where = (c: Choices): string =>

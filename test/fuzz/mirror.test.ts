@@ -124,7 +124,7 @@ const useAll = Effect.fnUntraced(function* (ledger: Ledger["Service"], directory
 
 /** All that the mirror holds, with its types: what reads alike here is the same. */
 const dump = (directory: string): string => {
-  const tables = ["events", "sealog_index", "sealog_keys"]
+  const tables = ["events", "sealog_index", "sealog_keys", "sealog_times"]
   try {
     const file = path.join(directory, "mirror.sqlite")
     const quoted = tables.map((table) => query(file, `SELECT * FROM ${table} ORDER BY 1, 2, 3`))

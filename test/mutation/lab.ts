@@ -17,6 +17,7 @@ import * as Journal from "../../src/store/Journal.ts"
 import * as Layout from "../../src/store/Layout.ts"
 import * as LedgerModule from "../../src/store/Ledger.ts"
 import * as Mirror from "../../src/store/Mirror.ts"
+import * as TimeBlocks from "../../src/store/TimeBlocks.ts"
 import * as Opening from "../../src/store/Opening.ts"
 import * as TestLedger from "../../src/testing/TestLedger.ts"
 import { Disk } from "./disk.ts"
@@ -96,7 +97,7 @@ export const coreVerdict = (
   return verifier.report(["signatures", "parents", "index", "parity", "checkpoints"])
 }
 
-const tables = ["events", "sealog_index", "sealog_keys"] as const
+const tables = ["events", "sealog_index", "sealog_keys", "sealog_times"] as const
 
 /** A mirror in SQLite's memory that can be put back to any number of rows, once it was kept. */
 const makeMirror = Effect.gen(function* () {
@@ -123,6 +124,8 @@ const makeMirror = Effect.gen(function* () {
       ON e.id = i.event_id WHERE seq <= ${rows}`
     yield* sql`INSERT INTO sealog_index SELECT * FROM was_sealog_index WHERE seq <= ${rows}`
     yield* sql`INSERT INTO sealog_keys SELECT * FROM was_sealog_keys WHERE seq <= ${rows}`
+    yield* sql`INSERT INTO sealog_times SELECT * FROM was_sealog_times`
+    yield* TimeBlocks.cut(sql, rows)
     mirrored = rows
   }, Effect.orDie)
 

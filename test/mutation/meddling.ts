@@ -49,9 +49,11 @@ export const columns: { readonly [table: string]: ReadonlyArray<string> } = {
     "segment",
     "byte_offset",
     "byte_length",
-    "leaf_hash"
+    "leaf_hash",
+    "observed_at"
   ],
-  sealog_keys: ["name", "value", "seq"]
+  sealog_keys: ["name", "value", "seq"],
+  sealog_times: ["block", "first", "last"]
 }
 
 /** Other values for a column; `self` is what it holds. */
@@ -129,10 +131,14 @@ export function* strays(newest: number): Generator<Meddling> {
   const seqs = [-9223372036854775808n, -1, 0, newest + 1, newest + 2, 9007199254740991]
   for (const seq of [...seqs, 9223372036854775807n]) {
     for (const place of ["1, 0, 5", "4, 0, 5", "0, 0, 0", "-1, -1, -1", "'x', 'x', 'x'"]) {
-      const row = `${seq}, 'evt_x', NULL, 'a.v1', NULL, NULL, ${place}, 'x'`
+      const row = `${seq}, 'evt_x', NULL, 'a.v1', NULL, NULL, ${place}, 'x', ''`
       const statement = `INSERT INTO sealog_index VALUES (${row})`
       yield { ...about, table: "sealog_index", statement }
     }
+  }
+  for (const block of [-1, 1, 2, 9007199254740991, 9223372036854775807n]) {
+    const statement = `INSERT INTO sealog_times VALUES (${block}, '2026', '2027')`
+    yield { ...about, table: "sealog_times", statement }
   }
   const odd = ["'x'", "x'00'", "2.5", "9223372036854775807"]
   for (const seq of [0, -1, 1, newest, newest + 1, newest + 99, ...odd]) {

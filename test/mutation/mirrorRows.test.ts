@@ -34,6 +34,8 @@ const rowsOf = Effect.fnUntraced(function* ({ sql }: Lab, { lines }: Made) {
     const where = `name = ${name} AND value = ${value} AND seq = ${seq}`
     rows.push({ table: "sealog_keys", where, seq })
   }
+  // A block is named by its first row.
+  rows.push({ table: "sealog_times", where: "block = 0", seq: 1 })
   return rows
 })
 

@@ -18,7 +18,7 @@ import { directoryLedger as made, identity } from "./fixture.ts"
 import { Findings, outcomeOf } from "./lab.ts"
 import { ours, share, sweepMillisMax } from "./turns.ts"
 
-const tables = ["events", "sealog_index", "sealog_keys", "sealog_migrations"]
+const tables = ["events", "sealog_index", "sealog_keys", "sealog_times", "sealog_migrations"]
 
 const lost = "SELECT RAISE(ABORT, 'no')"
 
@@ -36,9 +36,16 @@ const changes: ReadonlyArray<string> = [
   ...["session_id", "source_attestation_json", "trace_id"].map(
     (column) => `ALTER TABLE events DROP COLUMN ${column}`
   ),
-  ...["event_type", "leaf_hash"].map((column) => `ALTER TABLE sealog_index DROP COLUMN ${column}`),
+  ...["leaf_hash", "observed_at"].map((column) => `ALTER TABLE sealog_index DROP COLUMN ${column}`),
   // SQLite drops no column that an index names.
-  "DROP INDEX sealog_index_parent; ALTER TABLE sealog_index DROP COLUMN parent_seq",
+  ...[
+    ["type", "event_type"],
+    ["parent", "parent_seq"],
+    ["session", "session_id"]
+  ].map(
+    ([index, column]) =>
+      `DROP INDEX sealog_index_${index}; ALTER TABLE sealog_index DROP COLUMN ${column}`
+  ),
   "ALTER TABLE events RENAME COLUMN event_hash TO other",
   "ALTER TABLE sealog_index RENAME COLUMN leaf_hash TO other",
   "ALTER TABLE sealog_keys RENAME COLUMN value TO other",

@@ -268,8 +268,8 @@ describe("An index that lies", () => {
       const copy = "INSERT INTO sealog_index SELECT 3, 'evt_x', parent_seq, event_type, session_id,"
       meddle(
         path.join(directory, "mirror.sqlite"),
-        `${copy} trace_id, segment, byte_offset, byte_length, leaf_hash FROM sealog_index
-          WHERE seq = 2`
+        `${copy} trace_id, segment, byte_offset, byte_length, leaf_hash, observed_at
+          FROM sealog_index WHERE seq = 2`
       )
       const read = Effect.flatMap(Reader, (reader) => Stream.runCount(reader.events()))
       const { tag } = yield* ending(Effect.provide(read, SealogNode.layerReader({ directory })))

@@ -11,6 +11,8 @@ import { Effect, Exit, Layer, Schema, Scope, Stream, Tracer } from "effect"
 import { Event, FilePair, Import } from "../../src/index.ts"
 import * as SealogNode from "../../src/platform/SealogNode.ts"
 import * as SqliteClient from "../../src/platform/SqliteClient.ts"
+import * as Chain from "../../src/core/Chain.ts"
+import * as LedgerModule from "../../src/store/Ledger.ts"
 import { Ledger } from "../../src/store/Ledger.ts"
 import * as StoreLock from "../../src/store/StoreLock.ts"
 import * as TestLedger from "../../src/testing/TestLedger.ts"
@@ -69,6 +71,8 @@ const inOpen: { readonly [tag: string]: Provoke } = {
   IdConflict: (ledger) => ledger.append(secret("a", { payload: "CANARYother" })),
   UnknownParent: (ledger) =>
     ledger.append(secret("b", { parentId: "evt_01JZZZZZZZZZZZZZZZZZZZZZZZ" })),
+  ExpectationFailed: (ledger) =>
+    ledger.append(secret("b"), { expect: LedgerModule.headAt(Chain.start) }),
   MirrorError: (ledger, directory) => {
     meddle(mirrorOf(directory), failing)
     return ledger.append(secret("b"))

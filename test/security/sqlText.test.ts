@@ -58,6 +58,10 @@ const judged: ReadonlyArray<readonly [call: RegExp, why: string]> = [
   [/^store\/Ledger\.ts: unsafe\(`PRAGMA wal_checkpoint\(\$\{mode\}\)`\)$/, "one of two literals"],
   [/^store\/Mirror\.ts: unsafe\((?:events|index|keys)Table\)$/, "constant of the module"],
   [/^store\/Mirror\.ts: unsafe\((?:stateTable|parentIndex)\)$/, "constant of the module"],
+  [/^store\/Mirror\.ts: unsafe\(text\)$/, "constants of the module"],
+  [/^store\/TimeBlocks\.ts: unsafe\((?:table|fill)\)$/, "constant of the module"],
+  [/^store\/Leads\.ts: literal\(column\)$/, "one of three literals"],
+  [/^store\/IndexScan\.ts: literal\(columns\)$/, "one of two literals"],
   [/^store\/MirrorCut\.ts: unsafe\(`PRAGMA synchronous = \$\{mode\}`\)$/, "one of two literals"],
   [/^store\/Replay\.ts: literal\(table\)$/, "one of two literals, IndexTable"],
   [/^store\/statements\.ts: unsafe\(text, params\)$/, "texts of `remembered`, values bound"],
@@ -108,8 +112,10 @@ const judgedTemplates: ReadonlyArray<string> = [
   // Columns are constants of the module and of Parity.
   "store/VerifyMirror.ts: `PRAGMA main.integrity_check(${damageMax})`",
   "store/VerifyMirror.ts: `SELECT coalesce(i.seq, 0) AS seq FROM events e LEFT JOIN sealog_index i ON i.event_id = e.id WHERE ${hasNul(Parity.columns.map((column) => `",
-  'store/VerifyMirror.ts: `SELECT seq FROM sealog_index WHERE ${hasNul(["event_id", "event_type", "session_id", "trace_id", "leaf_hash"])}`',
+  'store/VerifyMirror.ts: `SELECT seq FROM sealog_index WHERE ${hasNul(["event_id", "event_type", "session_id", "trace_id", "leaf_hash", "observed_at"])}`',
   'store/VerifyMirror.ts: `SELECT seq FROM sealog_keys WHERE ${hasNul(["name", "value"])}`',
+  // The number of rows in a block.
+  "store/TimeBlocks.ts: `INSERT INTO sealog_times (block, first, last) SELECT (seq - 1) / ${blockRows}, min(observed_at), max(observed_at) FROM sealog_index WHERE seq > 0 GROUP BY (seq - 1) / ${blockRows}`",
   // Table, columns and what follows are constants of Mirror.
   'store/statements.ts: `INSERT INTO ${table} (${columns.join(", ")}) VALUES ${values.join(", ")}${onConflict}`',
   // Effect's own savepoint names; numbers of the options.

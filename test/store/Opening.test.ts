@@ -19,6 +19,7 @@ import { CurrentHashes } from "../../src/store/Ledger.ts"
 import * as Mirror from "../../src/store/Mirror.ts"
 import { MirrorError } from "../../src/store/errors.ts"
 import * as Opening from "../../src/store/Opening.ts"
+import * as TimeBlocks from "../../src/store/TimeBlocks.ts"
 import { LedgerDamaged, LedgerDiverged } from "../../src/store/Opening.ts"
 import * as Op from "../../src/core/Operation.ts"
 import * as TestLedger from "../../src/testing/TestLedger.ts"
@@ -123,6 +124,7 @@ const recoveries = Effect.fnUntraced(function* (made: Fixture) {
     yield* sql`DELETE FROM sealog_index`
     yield* sql`INSERT INTO events SELECT e.* FROM e JOIN i ON e.id = i.event_id WHERE seq <= ${rows}`
     yield* sql`INSERT INTO sealog_index SELECT * FROM i WHERE seq <= ${rows}`
+    yield* TimeBlocks.cut(sql, rows)
   })
   const mirrored = Effect.map(
     sql<{ n: number }>`SELECT count(*) AS n FROM sealog_index`,

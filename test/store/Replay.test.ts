@@ -261,7 +261,7 @@ describe("parity", () => {
       [
         stray("evt_zero", idOf(3)),
         `INSERT INTO sealog_index SELECT 0, 'evt_zero', parent_seq, event_type, session_id, trace_id,
-         segment, byte_offset, byte_length, 'none' FROM sealog_index WHERE seq = 3`
+         segment, byte_offset, byte_length, 'none', observed_at FROM sealog_index WHERE seq = 3`
       ],
       { missingInJsonl: ["evt_zero"] }
     ],

@@ -361,14 +361,14 @@ describe("Verify", () => {
     ],
     [
       "the index by a row before all others",
-      ["INSERT INTO sealog_index VALUES (-5, 'evt_x', NULL, 'a.v1', NULL, NULL, 1, 0, 5, 'x')"],
+      ["INSERT INTO sealog_index VALUES (-5, 'evt_x', NULL, 'a.v1', NULL, NULL, 1, 0, 5, 'x', '')"],
       "index",
       0,
       /index_stray/
     ],
     [
       "the index by a row behind all others",
-      ["INSERT INTO sealog_index VALUES (9, 'evt_x', NULL, 'a.v1', NULL, NULL, 1, 0, 5, 'x')"],
+      ["INSERT INTO sealog_index VALUES (9, 'evt_x', NULL, 'a.v1', NULL, NULL, 1, 0, 5, 'x', '')"],
       "index",
       0,
       /index_stray/

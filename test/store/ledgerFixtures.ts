@@ -110,7 +110,8 @@ export const tables = (database: string): string =>
   JSON.stringify([
     query(database, "SELECT * FROM events ORDER BY rowid"),
     query(database, "SELECT * FROM sealog_index ORDER BY seq"),
-    query(database, "SELECT * FROM sealog_keys ORDER BY seq, name")
+    query(database, "SELECT * FROM sealog_keys ORDER BY seq, name"),
+    query(database, "SELECT * FROM sealog_times ORDER BY block")
   ])
 
 /** The bytes of all segments, in order. */

@@ -5,20 +5,24 @@ import { Context, Data, Effect as Effects, Schema } from "effect"
 import type { SecureRandom } from "effect/crypto"
 import type { SqlClient } from "effect/sql"
 import type { SqlError } from "effect/sql/SqlError"
+import * as Chain from "../../src/core/Chain.ts"
 import type { ChainBroken, Head } from "../../src/core/Chain.ts"
 import type { Draft } from "../../src/core/Draft.ts"
 import * as Events from "../../src/core/Event.ts"
 import type { Event, EventUndecodable, Position } from "../../src/core/Event.ts"
 import type { ParityReport } from "../../src/core/Parity.ts"
+import type { BreakGlass } from "../../src/core/Policy.ts"
 import * as Policy from "../../src/core/Policy.ts"
 import type { VerifyReport } from "../../src/core/VerifyReport.ts"
 import * as SealogNode from "../../src/platform/SealogNode.ts"
+import * as Consumer from "../../src/store/Consumer.ts"
 import type { BackupReport } from "../../src/store/Backup.ts"
 import type { Guard } from "../../src/store/Guard.ts"
 import type { ImportReport, Line, LineRefused } from "../../src/store/Import.ts"
 import { fields } from "../../src/store/Import.ts"
 import type { Process } from "../../src/store/Marker.ts"
-import type { Ledger, OpenError } from "../../src/store/Ledger.ts"
+import type { Expectation, Ledger, OpenError } from "../../src/store/Ledger.ts"
+import { headAt, noneSince } from "../../src/store/Ledger.ts"
 import type { verify } from "../../src/store/Ledger.ts"
 import type * as Mirror from "../../src/store/Mirror.ts"
 import * as PolicyGate from "../../src/store/PolicyGate.ts"
@@ -55,8 +59,34 @@ type Read = "JournalError" | "MirrorError" | "RowDamaged"
 
 describe("the error union", () => {
   it("of append and appendAll names every way in which they answer no receipt", () => {
-    expectTypeOf<ErrorOf<ReturnType<Open["append"]>>>().toEqualTypeOf<Append>()
-    expectTypeOf<ErrorOf<ReturnType<Open["appendAll"]>>>().toEqualTypeOf<Append>()
+    const { append, appendAll }: Open = Object.create(null)
+    expectTypeOf<ErrorOf<ReturnType<typeof append<undefined>>>>().toEqualTypeOf<Append>()
+    expectTypeOf<ErrorOf<ReturnType<typeof appendAll<undefined>>>>().toEqualTypeOf<Append>()
+  })
+
+  it("of an append that expects something says so, and of no other", () => {
+    const open = (ledger: Open, perhaps: Expectation | undefined, breakGlass: BreakGlass) => ({
+      bare: ledger.append({ type: "a.v1" }),
+      empty: ledger.append({ type: "a.v1" }, {}),
+      other: ledger.append({ type: "a.v1" }, { breakGlass }),
+      none: ledger.appendAll([], { expect: undefined }),
+      head: ledger.append({ type: "a.v1" }, { expect: headAt(Chain.start) }),
+      all: ledger.appendAll([], { expect: noneSince({ types: ["a.v1"] }, Chain.start) }),
+      several: ledger.appendAll([], { breakGlass, expect: noneSince([{}, {}], Chain.start) }),
+      perhaps: ledger.append({ type: "a.v1" }, { expect: perhaps })
+    })
+    type Answers = ReturnType<typeof open>
+    type Expecting = Append | "ExpectationFailed" | "PositionUnknown" | "RolledBack"
+    expectTypeOf<ErrorOf<Answers["bare"]>>().toEqualTypeOf<Append>()
+    expectTypeOf<ErrorOf<Answers["empty"]>>().toEqualTypeOf<Append>()
+    expectTypeOf<ErrorOf<Answers["other"]>>().toEqualTypeOf<Append>()
+    expectTypeOf<ErrorOf<Answers["none"]>>().toEqualTypeOf<Append>()
+    expectTypeOf<ErrorOf<Answers["head"]>>().toEqualTypeOf<Expecting>()
+    expectTypeOf<ErrorOf<Answers["all"]>>().toEqualTypeOf<Expecting>()
+    expectTypeOf<ErrorOf<Answers["several"]>>().toEqualTypeOf<Expecting>()
+    expectTypeOf<ErrorOf<Answers["perhaps"]>>().toEqualTypeOf<Expecting>()
+    type Refused = Extract<Effect.Error<Answers["head"]>, { readonly _tag: "ExpectationFailed" }>
+    expectTypeOf<Refused["events"]>().toEqualTypeOf<ReadonlyArray<Event>>()
   })
 
   it("of reading names what may be wrong with what is read", () => {
@@ -180,6 +210,53 @@ describe("a read with kinds", () => {
     expectTypeOf<Value<ReturnType<typeof events<never>>>>().toEqualTypeOf<Event>()
   })
 
+  it("follows by the same types", () => {
+    const open = () => ({
+      plain: reader.changes({ keys: { account: "a" } }),
+      typed: reader.changes({ kinds: [Deposited, Closed], every: "1 second" })
+    })
+    type Answers = ReturnType<typeof open>
+    type Plain = Read | "PositionUnknown" | "RolledBack"
+    expectTypeOf<Value<Answers["plain"]>>().toEqualTypeOf<Event>()
+    expectTypeOf<ErrorOf<Answers["plain"]>>().toEqualTypeOf<Plain>()
+    expectTypeOf<Value<Answers["typed"]>>().toEqualTypeOf<
+      Events.Typed<typeof Deposited> | Events.Typed<typeof Closed>
+    >()
+    expectTypeOf<ErrorOf<Answers["typed"]>>().toEqualTypeOf<Plain | "EventUndecodable">()
+  })
+
+  it("by a consumer fails and asks as its handlers do, besides", () => {
+    class Own extends Data.TaggedError("Own") {}
+    class Bank extends Context.Service<Bank, string>()("test/types/Bank") {}
+    const handler = (event: Event): Effect.Effect<void, Own, Bank> => {
+      throw new Error(event.id)
+    }
+    const typed = (event: Events.Typed<typeof Closed>): Effect.Effect<null> =>
+      Effects.succeed(event.payload)
+    const open = () => ({
+      sql: Consumer.inSql("a", handler, { keys: { account: "a" } }),
+      file: Consumer.inFile("a", typed, { kinds: [Closed] }),
+      back: Consumer.inFile("a", () => Effects.void, {
+        onRolledBack: ({ to }) => (to.seq === 0 ? new Own() : Bank)
+      })
+    })
+    type Answers = ReturnType<typeof open>
+    type Plain = Read | "PositionUnknown" | "RolledBack"
+    expectTypeOf<Effect.Success<Answers["sql"]>>().toBeNever()
+    expectTypeOf<ErrorOf<Answers["sql"]>>().toEqualTypeOf<Plain | "Own" | "SqlError">()
+    expectTypeOf<Effect.Services<Answers["sql"]>>().toEqualTypeOf<
+      Reader | SqlClient.SqlClient | Bank
+    >()
+    expectTypeOf<ErrorOf<Answers["file"]>>().toEqualTypeOf<Plain | "EventUndecodable">()
+    expectTypeOf<Effect.Services<Answers["file"]>>().toEqualTypeOf<
+      Reader | FileSystem.FileSystem | Path.Path
+    >()
+    expectTypeOf<ErrorOf<Answers["back"]>>().toEqualTypeOf<Plain | "Own">()
+    expectTypeOf<Effect.Services<Answers["back"]>>().toEqualTypeOf<
+      Reader | FileSystem.FileSystem | Path.Path | Bank
+    >()
+  })
+
   it("takes its kinds from the query, and none where it names none", () => {
     const open = () => ({
       typed: events({ kinds: [Deposited, Closed], last: 3 }),
@@ -214,7 +291,8 @@ describe("a read with kinds", () => {
 describe("an answer", () => {
   it("is a value of its own class", () => {
     type Value<T> = T extends Effect.Effect<infer A, unknown, unknown> ? A : never
-    expectTypeOf<Value<ReturnType<Open["append"]>>["_tag"]>().toEqualTypeOf<
+    const { append }: Open = Object.create(null)
+    expectTypeOf<Value<ReturnType<typeof append<undefined>>>["_tag"]>().toEqualTypeOf<
       "Appended" | "AlreadyAppended"
     >()
     expectTypeOf<Open["head"]>().toExtend<Effect.Effect<Head, unknown>>()
