@@ -26,6 +26,13 @@ const said = (action: Action): string => {
       )
     case "OperationFinished":
       return `the unfinished operation ${action.id} was finished`
+    case "ViewRebuilt":
+      return `the view ${action.view} was made from ${action.rows} rows`
+    case "ViewStale":
+      return (
+        `the view ${action.view} was set aside: ${action.reason}. It takes no event from ` +
+        `${action.since} on until it is made anew`
+      )
     case "MarkerSetAside":
       return `a marker that a crash cut short was moved to ${action.path}`
   }

@@ -24,6 +24,7 @@ import * as Read from "./read.ts"
 import * as Repair from "./repair.ts"
 import * as Replay from "./replay.ts"
 import * as Verify from "./verify.ts"
+import * as Views from "./views.ts"
 
 /** As in package.json. */
 export const version = "0.1.0"
@@ -47,6 +48,7 @@ const sealog = Command.make("sealog").pipe(
     Operations.list,
     Repair.rebuild,
     Repair.command,
+    Views.command,
     Manifest.command,
     Keygen.command,
     Lock.command,

@@ -36,6 +36,9 @@ export class EventUndecodable extends Schema.TaggedError<EventUndecodable>()("Ev
 /** What a draft says besides its type and its payload. */
 export type Envelope = Omit<Draft, "type" | "payload" | "payloadText">
 
+/** What is read of an event. */
+export type Readable = Pick<Event, "seq" | "id" | "type" | "payload">
+
 /** Any kind, whatever its payload. */
 export interface AnyKind {
   /** What it writes. */
@@ -48,14 +51,14 @@ export interface AnyKind {
    */
   readonly make: (payload: never, envelope?: Envelope) => Draft
   /** The payload of an event of one of `types`, brought up to date. */
-  readonly read: (event: Event) => Result.Result<unknown, EventUndecodable>
+  readonly read: (event: Readable) => Result.Result<unknown, EventUndecodable>
 }
 
 /** A type of event and the payload that goes with it. */
 export interface Kind<T extends string, P> extends AnyKind {
   readonly type: T
   readonly make: (payload: P, envelope?: Envelope) => Draft
-  readonly read: (event: Event) => Result.Result<P, EventUndecodable>
+  readonly read: (event: Readable) => Result.Result<P, EventUndecodable>
 }
 
 /** An event as one of the kinds `K` reads it; told apart by `type`. */
@@ -120,7 +123,7 @@ export const define = <const T extends string, P, P0 = never>(
       : { ...keyed, id }
   }
 
-  const readOwn = (event: Event): Result.Result<P, EventUndecodable> => {
+  const readOwn = (event: Readable): Result.Result<P, EventUndecodable> => {
     const payload = codec.decode(event.payload)
     if (Result.isFailure(payload)) {
       const { failure } = payload
@@ -132,7 +135,7 @@ export const define = <const T extends string, P, P0 = never>(
       : undecodable(event, { path: "/id", expected: clip(id), actual: event.id })
   }
 
-  const read = (event: Event): Result.Result<P, EventUndecodable> => {
+  const read = (event: Readable): Result.Result<P, EventUndecodable> => {
     if (event.type === type) return readOwn(event)
     if (options.upcast === undefined || !older.includes(event.type)) {
       const expected = [type, ...older].join(" or ")
@@ -151,10 +154,7 @@ export const decode = <K extends AnyKind>(
   event: Event
 ): Result.Result<Typed<K>, EventUndecodable> => {
   const kind = kinds.find(({ types }) => types.includes(event.type))
-  if (kind === undefined) {
-    const expected = typesOf(kinds).join(" or ") || "no type at all"
-    return undecodable(event, { path: "/type", expected, actual: event.type })
-  }
+  if (kind === undefined) return Result.fail(unknownType(kinds, event))
   const { type } = kind
   const { position, seq } = event
   // `type` and `payload` come from one kind, so they are a member of the union that TypeScript cannot
@@ -165,6 +165,15 @@ export const decode = <K extends AnyKind>(
   )
 }
 
+/** Whether one of the kinds reads an event. */
+export const fits = (
+  kinds: ReadonlyArray<AnyKind>,
+  event: Readable
+): Result.Result<unknown, EventUndecodable> => {
+  const kind = kinds.find(({ types }) => types.includes(event.type))
+  return kind === undefined ? Result.fail(unknownType(kinds, event)) : kind.read(event)
+}
+
 /** Every type that one of the kinds reads. */
 export const typesOf = (kinds: ReadonlyArray<AnyKind>): ReadonlyArray<string> => [
   ...new Set(kinds.flatMap(({ types }) => types))
@@ -173,5 +182,13 @@ export const typesOf = (kinds: ReadonlyArray<AnyKind>): ReadonlyArray<string> =>
 /** An id as a row holds it. */
 const canonical = (id: string): string => Result.getOrElse(EventId.parse(id), () => id)
 
-const undecodable = ({ id, seq, type }: Event, misfit: Misfit) =>
-  Result.fail(new EventUndecodable({ seq, id, type, ...misfit }))
+const undecodableOf = ({ id, seq, type }: Readable, misfit: Misfit) =>
+  new EventUndecodable({ seq, id, type, ...misfit })
+
+const undecodable = (event: Readable, misfit: Misfit) => Result.fail(undecodableOf(event, misfit))
+
+/** An event that none of the kinds reads. */
+export const unknownType = (kinds: ReadonlyArray<AnyKind>, event: Readable): EventUndecodable => {
+  const expected = typesOf(kinds).join(" or ") || "no type at all"
+  return undecodableOf(event, { path: "/type", expected, actual: event.type })
+}

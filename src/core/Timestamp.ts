@@ -121,6 +121,12 @@ export const toMillis = (time: Timestamp): number => {
   return days * MILLIS_PER_DAY + seconds * 1_000 + Number(time.slice(end + 16, end + 19))
 }
 
+/** Nanoseconds after 1970-01-01T00:00:00Z; second 60 is the next minute's. */
+export const toNanos = (time: Timestamp): bigint => {
+  const beyond = time.slice(yearEnd(time) + 19, -1).padEnd(6, "0")
+  return BigInt(toMillis(time)) * NANOS_PER_MILLI + BigInt(beyond)
+}
+
 /** `nanos` nanoseconds after 1970-01-01T00:00:00Z, as few digits as they need. */
 export const fromNanos = (nanos: bigint): Timestamp => {
   const rest = ((nanos % NANOS_PER_MILLI) + NANOS_PER_MILLI) % NANOS_PER_MILLI

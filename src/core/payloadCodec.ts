@@ -63,8 +63,11 @@ const misfitOf = (value: unknown, { issue }: Schema.SchemaError): Misfit => {
 }
 
 /** The codec of payloads that a Schema describes. */
-export const make = <P>(schema: Schema.Codec<P, unknown>): PayloadCodec<P> => {
-  const json = Schema.toCodecJson(schema)
+export const make = <P>(schema: Schema.Codec<P, unknown>): PayloadCodec<P> =>
+  plain(Schema.toCodecJson(schema))
+
+/** A codec whose encoded form is what the Schema itself says. */
+export const plain = <P>(json: Schema.Codec<P, unknown>): PayloadCodec<P> => {
   const encode = Schema.encodeUnknownResult(json, { onExcessProperty: "error" })
   const decode = Schema.decodeUnknownResult(json)
   return {

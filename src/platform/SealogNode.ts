@@ -29,12 +29,12 @@ import type { Location } from "../store/Layout.ts"
 import * as Layout from "../store/Layout.ts"
 import * as Ledger from "../store/Ledger.ts"
 import * as Mirror from "../store/Mirror.ts"
-import * as PolicyGate from "../store/PolicyGate.ts"
 import type { Reader } from "../store/Reader.ts"
 import { ReadSql } from "../store/ReadSql.ts"
 import * as Repair from "../store/Repair.ts"
 import * as StoreLockModule from "../store/StoreLock.ts"
 import type { StoreLock } from "../store/StoreLock.ts"
+import type { AnyView, Services, Views } from "../store/Views.ts"
 import * as Ed25519Keys from "./Ed25519Keys.ts"
 import { steady } from "../store/steady.ts"
 import * as FastHashes from "./FastHashes.ts"
@@ -129,20 +129,29 @@ const layerMirror = (
  * `mirror` says how its file is opened where that is not as `SqliteClient` does it. With an Attestor
  * the ledger is a signed one.
  */
-export const layerOver = <Rs extends ReadonlyArray<unknown> = readonly []>(
-  options: Ledger.Options<Rs> & Location,
+export const layerOver = <
+  Rs extends ReadonlyArray<unknown> = readonly [],
+  Vs extends ReadonlyArray<AnyView> = readonly []
+>(
+  options: Ledger.Options<Rs, Vs> & Location,
   mirror: OpenMirror = openMirror,
   attestor?: Attestor["Service"]
 ): Layer.Layer<
-  Ledger.Ledger | Reader,
+  Ledger.Ledger | Reader | Views,
   Ledger.OpenError,
-  FileSystem.FileSystem | Path.Path | Guard | Process | SecureRandom.SecureRandom | Rs[number]
+  | FileSystem.FileSystem
+  | Path.Path
+  | Guard
+  | Process
+  | SecureRandom.SecureRandom
+  | Rs[number]
+  | Services<Vs[number]>
 > =>
   Ledger.layerHome(options, attestor).pipe(
     // Each ledger has a mirror of its own; a layer by itself is one for the whole program.
     Layer.provide(Layer.fresh(layerMirror(mirror))),
     Layer.provide(HomeModule.layer(options)),
-    Layer.provide(PolicyGate.layer<Rs[number]>(options.rules ?? []))
+    Layer.provide(Ledger.layerBrought(options))
   )
 
 /**
@@ -150,20 +159,33 @@ export const layerOver = <Rs extends ReadonlyArray<unknown> = readonly []>(
  * the layer closes. Asks for nothing but what its rules ask for. Two layers of one ledger exclude
  * each other, in one process and between processes: the second fails with `StoreBusy`.
  */
-export const layer = <Rs extends ReadonlyArray<unknown> = readonly []>(
-  options: Ledger.Options<Rs> & Location
-): Layer.Layer<Ledger.Ledger | Reader, Ledger.OpenError, Rs[number]> =>
-  Layer.provide(layerOver<Rs>(options), layerPlatform)
+export const layer = <
+  Rs extends ReadonlyArray<unknown> = readonly [],
+  Vs extends ReadonlyArray<AnyView> = readonly []
+>(
+  options: Ledger.Options<Rs, Vs> & Location
+): Layer.Layer<
+  Ledger.Ledger | Reader | Views,
+  Ledger.OpenError,
+  Rs[number] | Services<Vs[number]>
+> => Layer.provide(layerOver<Rs, Vs>(options), layerPlatform)
 
 /**
  * As `layer`, of a ledger whose rows are signed by the Attestor in scope: see `Ed25519Keys` for one
  * over a key file, or give the service yourself. Once a row is signed, all that follow must be.
  */
-export const layerSigned = <Rs extends ReadonlyArray<unknown> = readonly []>(
-  options: Ledger.Options<Rs> & Location
-): Layer.Layer<Ledger.Ledger | Reader, Ledger.OpenError, Attestor | Rs[number]> =>
+export const layerSigned = <
+  Rs extends ReadonlyArray<unknown> = readonly [],
+  Vs extends ReadonlyArray<AnyView> = readonly []
+>(
+  options: Ledger.Options<Rs, Vs> & Location
+): Layer.Layer<
+  Ledger.Ledger | Reader | Views,
+  Ledger.OpenError,
+  Attestor | Rs[number] | Services<Vs[number]>
+> =>
   Layer.unwrap(
-    Effect.map(Attestor, (attestor) => layerOver<Rs>(options, openMirror, attestor))
+    Effect.map(Attestor, (attestor) => layerOver<Rs, Vs>(options, openMirror, attestor))
   ).pipe(Layer.provide(layerPlatform))
 
 /**

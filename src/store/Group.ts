@@ -17,6 +17,7 @@ import type * as Hashes from "../core/Hashes.ts"
 import * as Policy from "../core/Policy.ts"
 import type * as Row from "../core/Row.ts"
 import * as Seal from "../core/Seal.ts"
+import { Seen } from "../core/View.ts"
 import * as Expectation from "./Expectation.ts"
 import type { IndexRow, Settled } from "./Mirror.ts"
 import * as Mirror from "./Mirror.ts"
@@ -24,6 +25,8 @@ import type { PolicyGate } from "./PolicyGate.ts"
 import type { PositionError } from "./Reader.ts"
 import type { Rows } from "./Rows.ts"
 import type { AppendOptions, Receipt, Refusal } from "./Receipt.ts"
+import type { ViewKeeper } from "./ViewKeeper.ts"
+import { ViewFailed } from "./Views.ts"
 import { AlreadyAppended, Appended, UnknownParent } from "./Receipt.ts"
 
 /** A draft on its way, with the votes of the rules that saw it alone. */
@@ -54,6 +57,8 @@ export interface Pending {
   event: Row.Outgoing
   readonly seq: number
   readonly parentSeq: number | null
+  /** The draft's number in its append. */
+  readonly index: number
 }
 
 /** What a draft will answer: a row of the group, the twin of one, or a row that was there before. */
@@ -72,6 +77,8 @@ export interface Group {
   readonly parity: Policy.Decision
   /** How many rows `events` was given already, in this transaction. */
   inserted: number
+  /** How many rows the views have taken in, in this transaction. */
+  folded: number
 }
 
 /**
@@ -114,8 +121,14 @@ export const start = (
   byId: new Map(),
   stored,
   parity: parityOf(before, settled, counts),
-  inserted: 0
+  inserted: 0,
+  folded: 0
 })
+
+const invalidGlass = (index: number, actual: string) => {
+  const place = { index, path: "/breakGlass", expected: "a valid authorization" }
+  return new Draft.DraftInvalid({ ...place, actual })
+}
 
 /** The votes on one draft as a decision that lets it pass, or the refusal. */
 export const decideLedger = (
@@ -135,13 +148,37 @@ export const decideLedger = (
     )
   if (decisions?.ledger !== undefined) return pass(decisions.ledger)
   return policy.compose(asked.length === 0 ? votes : [...votes, ...asked], breakGlass).pipe(
-    Effect.mapError(({ reason: actual }) => {
-      const place = { index, path: "/breakGlass", expected: "a valid authorization" }
-      return new Draft.DraftInvalid({ ...place, actual })
-    }),
+    Effect.mapError(({ reason: actual }) => invalidGlass(index, actual)),
     Effect.flatMap(pass)
   )
 }
+
+/** A gate that asks a view which is set aside lets nothing pass, whoever breaks the glass. */
+const staleView = (
+  policy: PolicyGate["Service"],
+  { index, isSigned, votes }: Voted,
+  ruleId: string
+) =>
+  policy
+    .compose(
+      [
+        ...votes,
+        {
+          ruleId,
+          ...Policy.reject("a view it asks is set aside"),
+          breakGlassOverrideAllowed: false
+        }
+      ],
+      undefined
+    )
+    .pipe(
+      Effect.mapError(({ reason: actual }) => invalidGlass(index, actual)),
+      Effect.flatMap((decision) => {
+        const surface = isSigned ? "ledger.append_signed" : "ledger.append"
+        const refused = { index, surface, ruleId, reason: "view_stale", decision } as const
+        return Effect.fail(new Policy.PolicyRefused(refused))
+      })
+    )
 
 /**
  * Which writer is asking a gate right now, in whose transaction this fiber runs: it cannot append
@@ -151,12 +188,32 @@ export const Asking = Context.Reference<object | undefined>("sealog/Asking", {
   defaultValue: () => undefined
 })
 
+/**
+ * Views take the rows that they have not taken yet; those of the group must be in `events`. One that
+ * cannot says so with the number of the draft.
+ */
+export const foldPending = (
+  views: ViewKeeper,
+  group: Group
+): Effect.Effect<void, ViewFailed | SqlError> => {
+  const missing = group.rows.slice(group.folded)
+  if (missing.length === 0 || views.views.length === 0) return Effect.void
+  group.folded = group.rows.length
+  return views.take(missing.map(({ event, seq }) => new Seen(seq, event))).pipe(
+    Effect.catchTag("ViewFault", ({ cause, seq, view }) => {
+      const index = group.rows[seq - group.before.seq - 1]?.index ?? 0
+      return Effect.fail(new ViewFailed({ index, view, seq, cause }))
+    })
+  )
+}
+
 interface Dependencies {
   /** The writer that asks. */
   readonly own: object
   readonly sql: SqlClient.SqlClient
   readonly rows: Rows
   readonly policy: PolicyGate["Service"]
+  readonly views: ViewKeeper
   readonly hashes: Hashes.Hashes
 }
 
@@ -172,7 +229,7 @@ export const insertPending = (
 }
 
 /** Asks for appends; `ask` adds the rows of one to the group, or none where it is refused. */
-export const makeAsk = ({ own, sql, rows, policy, hashes }: Dependencies) => {
+export const makeAsk = ({ own, sql, rows, policy, views, hashes }: Dependencies) => {
   /** The same id in this group: its twin where the content is the same. */
   const askGroup = ({ draft, index }: Voted, group: Group) => {
     const nth = group.byId.get(draft.id)
@@ -200,11 +257,11 @@ export const makeAsk = ({ own, sql, rows, policy, hashes }: Dependencies) => {
     return nth === undefined ? group.stored.get(parentId)?.seq : group.rows[nth]?.seq
   }
 
-  const admit = ({ draft }: Voted, parentSeq: number | null, group: Group): Planned => {
+  const admit = ({ draft, index }: Voted, parentSeq: number | null, group: Group): Planned => {
     const nth = group.rows.length
     const prev = group.rows.at(-1)?.event.eventHash ?? group.before.eventHash
     const event = Seal.seal(draft, prev, hashes)
-    group.rows.push({ draft, event, seq: group.before.seq + nth + 1, parentSeq })
+    group.rows.push({ draft, event, seq: group.before.seq + nth + 1, parentSeq, index })
     group.byId.set(event.id, nth)
     return { _tag: "New", nth }
   }
@@ -251,7 +308,10 @@ export const makeAsk = ({ own, sql, rows, policy, hashes }: Dependencies) => {
   })
 
   const askGates = Effect.fnUntraced(function* (voted: Voted, options: Options, group: Group) {
+    const blind = policy.blind(voted.draft, views.isStale)
+    if (blind !== undefined) return yield* staleView(policy, voted, blind)
     yield* insertPending(sql, group)
+    yield* foldPending(views, group)
     const asked = yield* guarded(policy.ask(voted.draft, sql), group)
     yield* decideLedger(policy, voted, asked, options)
   })

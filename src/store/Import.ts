@@ -32,6 +32,7 @@ import type { RequestInvalid } from "./Maintenance.ts"
 import * as Operations from "./Operations.ts"
 import { Progress } from "./Progress.ts"
 import { LedgerClosed, MirrorBehind } from "./Receipt.ts"
+import type { ViewFailed } from "./Views.ts"
 
 export type { Line, Lines } from "./ImportLines.ts"
 
@@ -101,6 +102,7 @@ export type ImportError =
   | MirrorBehind
   | OutcomeUnknown
   | RowDamaged
+  | ViewFailed
   | SignError
   | AttestorMissing
 

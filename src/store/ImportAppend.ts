@@ -12,6 +12,7 @@ import type { JournalReader } from "./Journal.ts"
 import { OperationFailed } from "./Maintenance.ts"
 import type { Rows } from "./Rows.ts"
 import type { AppendError, Receipt } from "./Receipt.ts"
+import type { ViewFailed } from "./Views.ts"
 import type * as Writer from "./Writer.ts"
 
 const problemsMax = 1_000
@@ -171,10 +172,11 @@ export const makeAppend = (
   })
 }
 
-type Stop = Exclude<AppendError, { readonly index: number }>
+/** A view that cannot take a line is what must be mended, not the line. */
+type Stop = Exclude<AppendError, { readonly index: number }> | ViewFailed
 
 const stopped = (error: AppendError): Effect.Effect<never, Stop> =>
-  "index" in error ? Effect.die(error) : Effect.fail(error)
+  "index" in error && error._tag !== "ViewFailed" ? Effect.die(error) : Effect.fail(error)
 
 const count = (tally: Tally, answer: Result.Result<ReadonlyArray<Receipt>, AppendError>): void => {
   // Durable, whatever SQL said.

@@ -34,6 +34,7 @@ import type { LedgerClosed } from "./Receipt.ts"
 import * as Rebuild from "./Rebuild.ts"
 import * as Rollback from "./Rollback.ts"
 import * as Signer from "./Signer.ts"
+import type { ViewKeeper } from "./ViewKeeper.ts"
 import type * as Writer from "./Writer.ts"
 
 /** What an operator or a caller says about a checkpoint or operation cannot be kept. */
@@ -101,6 +102,7 @@ interface Dependencies {
   readonly sql: SqlClient.SqlClient
   readonly hashes: Hashes.Hashes
   readonly marker: LedgerMarker
+  readonly views: ViewKeeper
   /** How signatures are followed, and made. */
   readonly following: Signing.Following
   readonly signer: Signer.Settings
@@ -137,7 +139,7 @@ export const checkOperator = Effect.fnUntraced(function* (operator: string) {
 
 /** The checkpoints and operations of an open ledger. */
 export const make = Effect.fnUntraced(function* (deps: Dependencies) {
-  const { following, hashes, journal, journalWriter, marker, signer, sql, writer } = deps
+  const { following, hashes, journal, journalWriter, marker, signer, sql, views, writer } = deps
   const { layout } = journal
   const context = yield* Effect.context<Needs>()
   const ground: Rollback.Ground = { journal, sql, hashes }
@@ -353,6 +355,8 @@ export const make = Effect.fnUntraced(function* (deps: Dependencies) {
     })
     const outcome = yield* Effect.catchCause(work, (cause) => fatal(folder, plan, cause))
     yield* clearMarker
+    // Where this fails the next group does it, before anything is asked of them.
+    yield* Effect.exit(Effect.andThen(views.reload, views.bringUp(target.head.seq)))
     return Operations.toldOf(yield* Path.Path, folder, plan, outcome)
   })
 
@@ -367,7 +371,7 @@ export const make = Effect.fnUntraced(function* (deps: Dependencies) {
       hashes
     )
     yield* Operations.place(folder, plan)
-    const made = yield* Effect.result(Rebuild.rebuild(ground, head, writer.standing().state))
+    const made = yield* Effect.result(Rebuild.rebuild(ground, head, writer.standing().state, views))
     if (Result.isFailure(made)) {
       const { _tag: errorClass, message } = made.failure
       yield* Operations.end(folder, plan, { outcome: "recoverable_error", errorClass, message })

@@ -24,6 +24,7 @@ import * as Parity from "../core/Parity.ts"
 import type { Place } from "./Journal.ts"
 import { MirrorError, mirrorError } from "./errors.ts"
 import * as Statements from "./statements.ts"
+import * as ViewState from "./viewState.ts"
 import * as TimeBlocks from "./TimeBlocks.ts"
 
 /** The mirror holds another content under an id that the journal holds too. */
@@ -147,7 +148,8 @@ export const migrate: Effect.Effect<void, MirrorError, SqlClient.SqlClient> = Mi
     "0001_events": createEvents,
     "0002_index": createIndex,
     "0003_state": createState,
-    "0004_queries": createQueries
+    "0004_queries": createQueries,
+    "0005_views": Effect.flatMap(SqlClient.SqlClient, ViewState.create)
   }),
   table: "sealog_migrations"
 }).pipe(

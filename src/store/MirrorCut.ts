@@ -11,6 +11,7 @@ import * as durable from "./durable.ts"
 import type { JournalError, MirrorError } from "./errors.ts"
 import { journalError, mirrorError } from "./errors.ts"
 import * as TimeBlocks from "./TimeBlocks.ts"
+import * as ViewState from "./viewState.ts"
 
 const pageRows = 500
 
@@ -73,6 +74,13 @@ const synchronous = (sql: SqlClient.SqlClient, mode: "FULL" | "NORMAL") =>
     orElse: () => Effect.void
   })
 
+/** For each event that is removed SQLite would look through all rows of all views for its id. */
+const foreignKeys = (sql: SqlClient.SqlClient, isOn: boolean) =>
+  sql.onDialectOrElse({
+    sqlite: () => Effect.asVoid(sql.unsafe(`PRAGMA foreign_keys = ${isOn ? "ON" : "OFF"}`)),
+    orElse: () => Effect.void
+  })
+
 /** Run a change that removes rows, durable when it returns. */
 export const removing = <A, E, R>(
   sql: SqlClient.SqlClient,
@@ -80,10 +88,14 @@ export const removing = <A, E, R>(
 ): Effect.Effect<A, E | MirrorError, R> => {
   const failed = mirrorError("remove rows")
   return Effect.acquireUseRelease(
-    Effect.mapError(synchronous(sql, "FULL"), failed),
+    Effect.mapError(Effect.andThen(synchronous(sql, "FULL"), foreignKeys(sql, false)), failed),
     () => change,
-    // Slower is all that it is where this fails.
-    () => Effect.ignore(synchronous(sql, "NORMAL"))
+    // Slower is all that it is where the first fails; the second guards against mistakes of views.
+    () =>
+      Effect.andThen(
+        Effect.ignore(synchronous(sql, "NORMAL")),
+        Effect.ignore(foreignKeys(sql, true))
+      )
   ).pipe(Effect.tap(() => emptyLog(sql)))
 }
 
@@ -117,6 +129,7 @@ export const cut = Effect.fnUntraced(function* (
     yield* TimeBlocks.cut(sql, until)
     // A lineage that is not taken out says that one must be looked for: see `MirrorSigning`.
     yield* sql`DELETE FROM sealog_state WHERE seq > ${until} AND name <> 'lineage'`
+    yield* ViewState.cut(sql, until)
   }).pipe(
     sql.withTransaction,
     Effect.catchTag("SqlError", (error) => Effect.fail(mirrorError("remove rows")(error)))

@@ -40,6 +40,7 @@ import { diverged, damagedAt, LedgerDamaged, LedgerDiverged, refusals } from "./
 import { Progress } from "./Progress.ts"
 import * as Replay from "./Replay.ts"
 import * as OpeningSignatures from "./OpeningSignatures.ts"
+import type { ViewAction } from "./ViewKeeper.ts"
 
 export { LedgerDamaged, LedgerDiverged }
 
@@ -52,6 +53,7 @@ export type Action =
   | { readonly _tag: "OperationFinished"; readonly id: string }
   /** A marker that a crash cut short, before anything was begun, was renamed to this path. */
   | { readonly _tag: "MarkerSetAside"; readonly path: string }
+  | ViewAction
   /** The mirror was one of before a rollback, and was taken back to where that went. */
   | { readonly _tag: "MirrorTakenBack"; readonly rows: number; readonly operationId: string }
 

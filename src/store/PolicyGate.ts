@@ -13,6 +13,8 @@ import type { SqlClient } from "effect/sql"
 import type { SqlError } from "effect/sql/SqlError"
 import * as Json from "../core/CanonicalJson.ts"
 import type { CompleteDraft } from "../core/Draft.ts"
+import type { AnyKind, Kind } from "../core/Kind.ts"
+import { typesOf } from "../core/Kind.ts"
 import * as Policy from "../core/Policy.ts"
 import * as Timestamp from "../core/Timestamp.ts"
 
@@ -21,16 +23,35 @@ export interface RuleDraft extends CompleteDraft {
   readonly payload: unknown
 }
 
+/** A draft as one of the kinds reads it, or as it is where none is named. */
+export type Typed<K> = [K] extends [never]
+  ? RuleDraft
+  : K extends Kind<infer T, infer P>
+    ? Omit<RuleDraft, "type" | "payload"> & {
+        readonly type: T
+        /** The payload, brought up to date. */
+        readonly payload: P
+      }
+    : never
+
 /** When a rule votes, and whether a break-glass may lift what it says. */
-export interface RuleOptions {
+export interface RuleOptions<K extends AnyKind = never> {
   readonly id: string
-  /** The event types it votes on; all where left out. */
+  /** The kinds it votes on, which type the draft; one that its kind does not read is rejected. */
+  readonly kinds?: ReadonlyArray<K> | undefined
+  /** Without kinds: the event types it votes on; all where left out. */
   readonly types?: ReadonlyArray<string> | undefined
   readonly overridable?: boolean | undefined
 }
 
+/** Also, which views a gate asks. */
+export interface GateOptions<K extends AnyKind = never> extends RuleOptions<K> {
+  /** Views that it asks. While one of them is set aside, it refuses: `view_stale`. */
+  readonly views?: ReadonlyArray<{ readonly name: string }> | undefined
+}
+
 /** A rule or gate. `R` is what it asks for; the layer that is given it then asks for it too. */
-export interface Rule<R = never> extends RuleOptions {
+export interface Rule<R = never> extends Omit<GateOptions, "kinds"> {
   readonly vote:
     | {
         readonly _tag: "Draft"
@@ -49,19 +70,46 @@ export interface Rule<R = never> extends RuleOptions {
 export type Rules<Rs extends ReadonlyArray<unknown>> = { readonly [K in keyof Rs]: Rule<Rs[K]> }
 
 /** A rule that looks at the draft alone, before the queue. */
-export const rule = <R = never>(
-  options: RuleOptions,
-  on: (draft: RuleDraft) => Effect.Effect<Policy.Vote, never, R>
-): Rule<R> => ({ ...options, vote: { _tag: "Draft", on } })
+export const rule = <R = never, K extends AnyKind = never>(
+  { kinds, ...options }: RuleOptions<K>,
+  on: (draft: Typed<K>) => Effect.Effect<Policy.Vote, never, R>
+): Rule<R> => ({
+  ...options,
+  types: kinds === undefined ? options.types : typesOf(kinds),
+  vote: { _tag: "Draft", on: (draft) => typed(kinds, draft, on) }
+})
 
 /**
  * A rule that reads the ledger, inside the writer's transaction: through `sql` it sees every row
  * before the draft's own, those of the same group included. It must not write.
  */
-export const gate = <R = never>(
-  options: RuleOptions,
-  on: (draft: RuleDraft, sql: SqlClient.SqlClient) => Effect.Effect<Policy.Vote, SqlError, R>
-): Rule<R> => ({ ...options, vote: { _tag: "Gate", on } })
+export const gate = <R = never, K extends AnyKind = never>(
+  { kinds, ...options }: GateOptions<K>,
+  on: (draft: Typed<K>, sql: SqlClient.SqlClient) => Effect.Effect<Policy.Vote, SqlError, R>
+): Rule<R> => ({
+  ...options,
+  types: kinds === undefined ? options.types : typesOf(kinds),
+  vote: { _tag: "Gate", on: (draft, sql) => typed(kinds, draft, (read) => on(read, sql)) }
+})
+
+/** The vote on a draft as one of the kinds reads it; what none reads is rejected. */
+const typed = <K extends AnyKind, E, R>(
+  kinds: ReadonlyArray<K> | undefined,
+  draft: RuleDraft,
+  on: (draft: Typed<K>) => Effect.Effect<Policy.Vote, E, R>
+): Effect.Effect<Policy.Vote, E, R> => {
+  // Type and payload come from one kind, or no kind is named: `Typed` says so, TypeScript cannot.
+  if (kinds === undefined) return on(draft as Typed<K>)
+  const kind = kinds.find(({ types }) => types.includes(draft.type))
+  if (kind === undefined) return Effect.succeed(Policy.reject(`no kind reads ${draft.type}`))
+  const { id, payload, type } = draft
+  const read = kind.read({ seq: 0, id, type, payload })
+  if (Result.isSuccess(read)) {
+    return on({ ...draft, type: kind.type, payload: read.success } as Typed<K>)
+  }
+  const { actual, expected, path } = read.failure
+  return Effect.succeed(Policy.reject(`at ${path} expected ${expected}, found ${actual}`))
+}
 
 /** Decisions made by the caller, as the original's callers do, in place of composing votes. */
 export interface Decisions {
@@ -85,6 +133,10 @@ export class PolicyGate extends Context.Service<
     ) => Effect.Effect<ReadonlyArray<Policy.Contribution>, SqlError>
     /** Whether there is any gate to ask. */
     readonly hasGates: boolean
+    /** The views that gates ask. */
+    readonly views: ReadonlyArray<string>
+    /** The gate that cannot be asked about a draft, as a view of its is set aside. */
+    readonly blind: (draft: CompleteDraft, isStale: (view: string) => boolean) => string | undefined
     /** One decision from these votes; an authorization outside its time does not count. */
     readonly compose: (
       votes: ReadonlyArray<Policy.Contribution>,
@@ -198,7 +250,12 @@ export const make = Effect.fnUntraced(function* <R = never>(rules: ReadonlyArray
           return Effect.fromResult(Policy.compose(votes, { breakGlass: authorization }))
         })
 
-  return { votes, ask, hasGates, compose }
+  const namesOf = (rule: GateOptions) => (rule.views ?? []).map(({ name }) => name)
+
+  const blind: PolicyGate["Service"]["blind"] = (draft, isStale) =>
+    rules.find((rule) => applies(rule, draft) && namesOf(rule).some(isStale))?.id
+
+  return { votes, ask, hasGates, views: rules.flatMap(namesOf), blind, compose }
 })
 
 /** Whether the present lies in an authorization's time; what is no time is left to `compose`. */

@@ -9,6 +9,7 @@
  */
 import type { Duration, Effect, Stream } from "effect"
 import { Context, Schema } from "effect"
+import type { SqlClient } from "effect/sql"
 import type { PublicKeyInvalid } from "../core/Attestation.ts"
 import type { ChainBroken, Head } from "../core/Chain.ts"
 import type { Checkpoint } from "../core/Checkpoint.ts"
@@ -24,6 +25,7 @@ import type { NotExportable } from "./Export.ts"
 import type { RolledBack } from "./CutHistory.ts"
 import type { JournalError, MirrorError, RowDamaged } from "./errors.ts"
 import type { IdConflict } from "./Mirror.ts"
+import type { ViewStatus } from "./Views.ts"
 
 /** No acknowledged row has this id or seq. */
 export class EventNotFound extends Schema.TaggedError<EventNotFound>()("EventNotFound", {
@@ -138,6 +140,15 @@ export class Reader extends Context.Service<
     readonly changes: <K extends AnyKind = never>(
       which?: Changes<K>
     ) => Stream.Stream<Read<K>, PositionError | ReadError | ReadUndecodable<K>>
+    /**
+     * SQL on the mirror and its views, as of the last commit. Writes nothing: the client it is given
+     * reads only. Several statements see one moment inside `sql.withTransaction`.
+     */
+    readonly query: <A, E, R>(
+      ask: (sql: SqlClient.SqlClient) => Effect.Effect<A, E, R>
+    ) => Effect.Effect<A, E, R>
+    /** Every view that the mirror holds: how far it is, and whether it was set aside. */
+    readonly views: Effect.Effect<ReadonlyArray<ViewStatus>, MirrorError>
     /** How many rows there are, the first and the last, in the time of a few look-ups. */
     readonly summary: Effect.Effect<IndexSummary, ReadError>
     /** Every checkpoint that holds together, in the order of their numbers. */

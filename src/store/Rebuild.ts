@@ -1,7 +1,8 @@
 /**
  * Rebuild: index and mirror made anew from the journal alone, in one transaction.
  *
- * Every row is read, its seal and links checked, and put into emptied tables, some at a time; readers
+ * Every row is read, its seal and links checked, and put into emptied tables, some at a time, then
+ * into the views; readers
  * see what was there before until the commit, and a crash leaves it so. A journal that does not hold
  * together, or does not end where the writer stands, ends it with nothing changed.
  */
@@ -19,6 +20,8 @@ import * as MirrorTree from "./MirrorTree.ts"
 import { Progress } from "./Progress.ts"
 import * as Replay from "./Replay.ts"
 import type { Ground } from "./Rollback.ts"
+import type { ViewKeeper } from "./ViewKeeper.ts"
+import * as ViewState from "./viewState.ts"
 
 /** Why nothing was made anew. */
 export type RebuildError = Replay.WalkError | Mirror.RowDiffers | Mirror.IdConflict | MirrorError
@@ -27,10 +30,12 @@ export type RebuildError = Replay.WalkError | Mirror.RowDiffers | Mirror.IdConfl
 export const rebuild = Effect.fnUntraced(function* (
   { hashes, journal, sql }: Ground,
   head: Head,
-  state: Signing.State
+  state: Signing.State,
+  views: ViewKeeper
 ): Effect.fn.Return<Merkle.Tree | undefined, RebuildError> {
   const tell = yield* Progress
   const change = Effect.gen(function* () {
+    yield* ViewState.cut(sql, 0)
     for (const table of ["events", "sealog_keys", "sealog_index", "sealog_times", "sealog_state"]) {
       yield* sql`DELETE FROM ${sql(table)}`
     }
@@ -42,6 +47,7 @@ export const rebuild = Effect.fnUntraced(function* (
     const end = yield* Replay.walk(journal, hashes, Replay.beginning, head.seq, take)
     if (end.seq === head.seq && end.leafHash === head.leafHash) {
       yield* MirrorSigning.store(sql, head.seq, state)
+      yield* views.catchUp(head.seq)
       return yield* MirrorTree.stored(sql)
     }
     return yield* new ChainBroken({
@@ -53,6 +59,8 @@ export const rebuild = Effect.fnUntraced(function* (
     })
   })
   return yield* MirrorCut.removing(sql, sql.withTransaction(change)).pipe(
+    // What it made of the views went with the transaction.
+    Effect.onError(() => Effect.ignore(views.reload)),
     Effect.catchTag("SqlError", (error) => Effect.fail(mirrorError("be made anew")(error)))
   )
 })

@@ -15,6 +15,7 @@ import type { JournalFinal, OutcomeUnknown } from "./Journal.ts"
 import type { IdConflict } from "./Mirror.ts"
 import type { Decisions } from "./PolicyGate.ts"
 import type { PositionError } from "./Reader.ts"
+import type { ViewFailed } from "./Views.ts"
 
 const fields = {
   seq: Schema.Int,
@@ -123,6 +124,7 @@ export type Refusal =
   | IdConflict
   | UnknownParent
   | DraftInvalid
+  | ViewFailed
   | RowDamaged
   | JournalError
   | MirrorError

@@ -24,7 +24,11 @@ import { SecureRandom } from "effect/crypto"
 import type { SqlClient } from "effect/sql"
 import { SqlError } from "effect/sql/SqlError"
 import type { Head } from "../core/Chain.ts"
+import * as Json from "../core/CanonicalJson.ts"
+import type { CompleteDraft } from "../core/Draft.ts"
 import * as Draft from "../core/Draft.ts"
+import type { AnyKind } from "../core/Kind.ts"
+import * as Kind from "../core/Kind.ts"
 import * as EventId from "../core/EventId.ts"
 import type * as Hashes from "../core/Hashes.ts"
 import * as Merkle from "../core/Merkle.ts"
@@ -48,6 +52,8 @@ import type { Attestor } from "./Attestor.ts"
 import { AttestorMissing, SignError } from "./Attestor.ts"
 import * as MirrorSigning from "./MirrorSigning.ts"
 import * as Signer from "./Signer.ts"
+import type { ViewKeeper } from "./ViewKeeper.ts"
+import { ViewFailed } from "./Views.ts"
 import { LedgerClosed, MirrorBehind } from "./Receipt.ts"
 
 export interface WriterSettings {
@@ -55,6 +61,7 @@ export interface WriterSettings {
   readonly groupBytesMax: number
   readonly lineBytesMax: number
   readonly numbers: "lossless" | "cortex"
+  readonly kinds: ReadonlyArray<AnyKind> | undefined
   readonly encode: Row.EncodeOptions
   readonly signing: Signer.Settings
 }
@@ -64,6 +71,7 @@ interface Dependencies {
   readonly journal: JournalWriter
   readonly rows: Rows
   readonly policy: PolicyGate["Service"]
+  readonly views: ViewKeeper
   readonly hashes: Hashes.Hashes
   readonly settings: WriterSettings
   readonly head: Head
@@ -97,6 +105,12 @@ class Refused extends Data.TaggedError("Refused")<{
   readonly refusal: Denied
 }> {}
 
+/** Internal: ends a transaction whose views hold rows of appends that the group has no time for. */
+class Crowded extends Data.TaggedError("Crowded")<{
+  /** How many of its appends fit in. */
+  readonly count: number
+}> {}
+
 type GroupError =
   | MirrorError
   | JournalError
@@ -123,7 +137,7 @@ interface Settled {
 
 /** The writer of one open ledger; `run` is its loop, to be forked under the ledger's scope. */
 export const make = Effect.fnUntraced(function* (deps: Dependencies) {
-  const { sql, journal, policy, hashes, settings } = deps
+  const { sql, journal, policy, views, hashes, settings } = deps
   const random = yield* SecureRandom.SecureRandom
   /** Tells this writer from others; see `Group.Asking`. */
   const own = {}
@@ -163,6 +177,8 @@ export const make = Effect.fnUntraced(function* (deps: Dependencies) {
       signatureBytesMax: isSigned ? Signer.signatureBytesMax : 0
     })
     if (Result.isFailure(completed)) return yield* Effect.fail(completed.failure)
+    const misfit = misfitOf(settings.kinds, completed.success, index)
+    if (misfit !== undefined) return yield* misfit
     if (options.decisions?.ledger !== undefined) {
       return { draft: completed.success, index, isSigned, votes: [] } satisfies Voted
     }
@@ -208,6 +224,9 @@ export const make = Effect.fnUntraced(function* (deps: Dependencies) {
         continue
       }
       if (answer.failure instanceof SqlError) return yield* Effect.fail(answer.failure)
+      if (answer.failure instanceof ViewFailed) {
+        return yield* viewRefused(requests, ends, group, answer.failure)
+      }
       // Rows of a refused append that a gate was shown are in SQL; only a new transaction is clean.
       if (group.inserted > group.rows.length) {
         return yield* new Refused({ request, refusal: answer.failure })
@@ -215,8 +234,25 @@ export const make = Effect.fnUntraced(function* (deps: Dependencies) {
       answers.push(Result.fail(answer.failure))
     }
     const signed = yield* sign(group, requests, ends)
+    yield* Group.insertPending(sql, group)
+    yield* Effect.catchTag(Group.foldPending(views, group), "ViewFailed", (failed) =>
+      viewRefused(requests, ends, group, failed)
+    )
     return yield* settle(group, answers.slice(0, signed.parts), signed.standing)
   })
+
+  /** The append whose row a view cannot take is refused, and the group run again without it. */
+  const viewRefused = (
+    requests: ReadonlyArray<Request>,
+    ends: ReadonlyArray<number>,
+    { before }: Group.Group,
+    failed: ViewFailed
+  ) => {
+    const rows = failed.seq - before.seq
+    const request = requests[ends.findIndex((end) => end >= rows)] ?? requests[ends.length - 1]
+    if (request === undefined) throw new Error("a view took a row of no append")
+    return Effect.fail(new Refused({ request, refusal: failed }))
+  }
 
   // ---- sign -------------------------------------------------------------------------------------
 
@@ -239,7 +275,10 @@ export const make = Effect.fnUntraced(function* (deps: Dependencies) {
       if (request === undefined) throw new Error("a refusal of no append")
       return yield* new Refused({ request, refusal: signed.refusal })
     }
-    yield* Group.withdrawBehind(sql, group, ends[signed.parts - 1] ?? 0)
+    const kept = ends[signed.parts - 1] ?? 0
+    // What a view has folded of a row can only be undone with the whole transaction.
+    if (group.folded > kept) return yield* new Crowded({ count: signed.parts })
+    yield* Group.withdrawBehind(sql, group, kept)
     return signed
   })
 
@@ -255,9 +294,9 @@ export const make = Effect.fnUntraced(function* (deps: Dependencies) {
     const settled = { answers, encoded }
     const last = encoded.rows.at(-1)
     if (last === undefined) return settled
-    yield* Group.insertPending(sql, group)
     const places = yield* journal.reserve(encoded)
     yield* Mirror.insertIndex(sql, indexRows(group, encoded, places))
+    yield* views.settle(last.seq)
     const leaves = encoded.rows.map(({ leafHash }) => leafHash)
     const grown = tree === undefined ? undefined : Merkle.appendAll(tree, leaves, hashes)
     if (grown !== undefined) yield* MirrorTree.store(sql, grown)
@@ -352,6 +391,7 @@ export const make = Effect.fnUntraced(function* (deps: Dependencies) {
       return Effect.sync(() => waiting.unshift(...left, ...held.map(({ request }) => request)))
     }
     if (Exit.isSuccess(exit)) {
+      views.committed(head.seq)
       yield* leave(exit.value)
       return yield* tell(requests, exit.value, undefined)
     }
@@ -360,6 +400,10 @@ export const make = Effect.fnUntraced(function* (deps: Dependencies) {
       behind = true
       yield* leave(durable)
       return yield* tell(requests, durable, error)
+    }
+    if (error instanceof Crowded) {
+      waiting.unshift(...requests.slice(error.count), ...held.map(({ request }) => request))
+      return yield* group(requests.slice(0, error.count), [])
     }
     if (error instanceof Refused) {
       const others = requests.filter((request) => request !== error.request)
@@ -416,6 +460,7 @@ export const make = Effect.fnUntraced(function* (deps: Dependencies) {
       yield* deps.catchUp(head)
     }
     behind = false
+    if (!views.isAt(head.seq)) yield* views.bringUp(head.seq)
   })
 
   /** Run a group, unless nothing may be written or the mirror has to catch up first and cannot. */
@@ -599,6 +644,9 @@ export const make = Effect.fnUntraced(function* (deps: Dependencies) {
   }
 })
 
+/** The writer of one open ledger. */
+export type Writer = Effect.Success<ReturnType<typeof make>>
+
 const mirrorLost = ({ contributing: [vote] }: Policy.Decision) =>
   new MirrorError({
     operation: "hold what the journal holds",
@@ -625,6 +673,20 @@ const checkOptions = ({ breakGlass, decisions, expect }: Group.Append["options"]
   return wrong === undefined
     ? Effect.void
     : Effect.fail(new Draft.DraftInvalid({ index: 0, path: wrong, ...sides }))
+}
+
+/** What the ledger's kinds have against a draft. */
+const misfitOf = (
+  kinds: ReadonlyArray<AnyKind> | undefined,
+  { id, payloadText, type }: CompleteDraft,
+  index: number
+): Draft.DraftInvalid | undefined => {
+  if (kinds === undefined) return undefined
+  const payload = Json.valueOf(payloadText)
+  const fits = Kind.fits(kinds, { seq: 0, id, type, payload })
+  if (Result.isSuccess(fits)) return undefined
+  const { actual, expected, path } = fits.failure
+  return new Draft.DraftInvalid({ index, path, expected, actual })
 }
 
 /** Every id that the drafts name, theirs and their parents', once. */

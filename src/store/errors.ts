@@ -92,6 +92,18 @@ export const unwritableBecause = (
   return says ? error.message : undefined
 }
 
+/** SQLite's codes for what a statement itself does wrong: its text, its values, a constraint. */
+const ofStatement: ReadonlySet<number> = new Set([1, 18, 19, 20, 25])
+
+/** Whether the statement is not to blame, but the disk, a lock, or what became of the transaction. */
+export const isOfDisk = ({ reason }: SqlError): boolean => {
+  if (["ConstraintError", "UniqueViolation", "SqlSyntaxError"].includes(reason._tag)) return false
+  const { cause } = reason
+  const code = Predicate.hasProperty(cause, "errcode") ? cause.errcode : undefined
+  // A value that cannot be bound is a TypeError, with the code of no statement.
+  return typeof code === "number" ? !ofStatement.has(code & 0xff) : !(cause instanceof TypeError)
+}
+
 const hints: { readonly [code: string]: string } = {
   ENOSPC: "the disk is full; free some space and try again",
   EEXIST: "something is there already; find out what, and move it away",

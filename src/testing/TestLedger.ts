@@ -13,6 +13,7 @@ import type { Location } from "../store/Layout.ts"
 import type * as Ledger from "../store/Ledger.ts"
 import type { Process } from "../store/Marker.ts"
 import type { Reader } from "../store/Reader.ts"
+import type { AnyView, Services, Views } from "../store/Views.ts"
 import * as SealogNode from "../platform/SealogNode.ts"
 import type { FaultyDisk } from "./FaultyDisk.ts"
 import { seededRandom } from "./seededRandom.ts"
@@ -33,7 +34,10 @@ export const layerPlatform = (
 const directoryOfDisk = "/ledger"
 
 /** What a test's ledger may be given. */
-export type Options<Rs extends ReadonlyArray<unknown> = readonly []> = Ledger.Options<Rs> & {
+export type Options<
+  Rs extends ReadonlyArray<unknown> = readonly [],
+  Vs extends ReadonlyArray<AnyView> = readonly []
+> = Ledger.Options<Rs, Vs> & {
   /** What ids are made from; a disk has its own. */
   readonly seed?: number | undefined
   /** Who signs its rows; a ledger without one is unsigned. */
@@ -47,13 +51,20 @@ export type Options<Rs extends ReadonlyArray<unknown> = readonly []> = Ledger.Op
   )
 
 /** A ledger whose ids come from a seed; otherwise as `SealogNode.layer`. */
-export const layer = <Rs extends ReadonlyArray<unknown> = readonly []>(
-  options: Options<Rs>
-): Layer.Layer<Ledger.Ledger | Reader, Ledger.OpenError, Rs[number]> => {
+export const layer = <
+  Rs extends ReadonlyArray<unknown> = readonly [],
+  Vs extends ReadonlyArray<AnyView> = readonly []
+>(
+  options: Options<Rs, Vs>
+): Layer.Layer<
+  Ledger.Ledger | Reader | Views,
+  Ledger.OpenError,
+  Rs[number] | Services<Vs[number]>
+> => {
   const { attestor, disk } = options
   if (disk === undefined) {
     return Layer.provide(
-      SealogNode.layerOver<Rs>(options, undefined, attestor),
+      SealogNode.layerOver<Rs, Vs>(options, undefined, attestor),
       Layer.fresh(layerPlatform(options.seed))
     )
   }
@@ -62,7 +73,7 @@ export const layer = <Rs extends ReadonlyArray<unknown> = readonly []>(
       ? { file: options.file }
       : { directory: ("directory" in options ? options.directory : undefined) ?? directoryOfDisk }
   return Layer.provide(
-    SealogNode.layerOver<Rs>({ ...options, ...location }, disk.openMirror, attestor),
+    SealogNode.layerOver<Rs, Vs>({ ...options, ...location }, disk.openMirror, attestor),
     Layer.fresh(Layer.merge(SealogNode.layerPlatform, disk.platform))
   )
 }

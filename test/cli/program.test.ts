@@ -27,6 +27,7 @@ describe("sealog", () => {
         "rollback",
         "operations",
         "manifest",
+        "views",
         "doctor",
         "lock"
       ]) {

@@ -22,6 +22,7 @@ import type { Seen } from "./Model.ts"
 import { Paper } from "./Paper.ts"
 import { shrink } from "./shrink.ts"
 import { rowsOf, Upkeep } from "./Upkeep.ts"
+import { checkViews, views } from "./views.ts"
 
 type Service = Ledger.Ledger["Service"]
 type Named = Draft & { readonly id: string }
@@ -104,7 +105,7 @@ class Run {
     this.#model = new Model(cortex)
     this.#paper = new Paper(disk.fileSystem, cortex)
     this.#upkeep = new Upkeep(disk, history.config, this.#model, this.#paper)
-    const settings = { groupRowsMax, segmentBytesMax, disk }
+    const settings = { groupRowsMax, segmentBytesMax, disk, views: gated ? views : [] }
     const rules = gated ? [rule, gate] : [rule]
     this.#layer = TestLedger.layer(
       cortex ? { ...settings, rules, file: "/ledger.jsonl" } : { ...settings, rules }
@@ -193,6 +194,8 @@ class Run {
         const parity = yield* ledger.parity
         const operations = yield* ledger.operations
         const checkpoints = yield* ledger.checkpoints
+        const isViewed = this.#history.config.gated && ledger.opened._tag !== "ReadOnly"
+        if (isViewed) yield* checkViews(ledger)
         return { rows, report, parity, operations, checkpoints }
       })
       const exit = yield* Effect.exit(check)

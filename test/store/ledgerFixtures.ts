@@ -15,6 +15,7 @@ import type { Location } from "../../src/store/Layout.ts"
 import type { OpenError, Options } from "../../src/store/Ledger.ts"
 import { Ledger } from "../../src/store/Ledger.ts"
 import type { Reader } from "../../src/store/Reader.ts"
+import type { Views } from "../../src/store/Views.ts"
 import * as TestLedger from "../../src/testing/TestLedger.ts"
 
 /** The bytes of a golden file. */
@@ -145,7 +146,7 @@ export type LedgerOptions = Options<ReadonlyArray<never>> &
 export const using = <A, E, R>(
   options: LedgerOptions,
   body: (ledger: Ledger["Service"]) => Effect.Effect<A, E, R>
-): Effect.Effect<A, E | OpenError, Exclude<R, Ledger | Reader>> =>
+): Effect.Effect<A, E | OpenError, Exclude<R, Ledger | Reader | Views>> =>
   Effect.flatMap(Ledger, body).pipe(Effect.provide(TestLedger.layer(options)))
 
 /** Fails unless both legs of an open ledger are sound and hold the same rows. */

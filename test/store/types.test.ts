@@ -27,6 +27,7 @@ import type { verify } from "../../src/store/Ledger.ts"
 import type * as Mirror from "../../src/store/Mirror.ts"
 import * as PolicyGate from "../../src/store/PolicyGate.ts"
 import type { Reader } from "../../src/store/Reader.ts"
+import type { Views } from "../../src/store/Views.ts"
 import type { ReplayReport } from "../../src/store/Replay.ts"
 
 type Open = Ledger["Service"]
@@ -40,6 +41,7 @@ type ErrorOf<T> =
       : never
 
 type Append =
+  | "ViewFailed"
   | "DraftInvalid"
   | "PayloadTooLarge"
   | "PolicyRefused"
@@ -153,6 +155,7 @@ describe("the error union", () => {
       | "MarkerStale"
       | "LockError"
       | "AttestorRefused"
+      | "ViewOutdated"
       | "JournalError"
       | "MirrorError"
     >()
@@ -326,13 +329,15 @@ describe("a layer", () => {
 
   it("asks for what its rules and gates ask for, and for nothing else", () => {
     const plain = SealogNode.layer({ directory: "d" })
-    expectTypeOf(plain).toEqualTypeOf<Layer.Layer<Ledger | Reader, OpenError>>()
+    expectTypeOf(plain).toEqualTypeOf<Layer.Layer<Ledger | Reader | Views, OpenError>>()
     const both = SealogNode.layer({ directory: "d", rules: [limit, price] })
-    expectTypeOf(both).toEqualTypeOf<Layer.Layer<Ledger | Reader, OpenError, Limits | Prices>>()
+    expectTypeOf(both).toEqualTypeOf<
+      Layer.Layer<Ledger | Reader | Views, OpenError, Limits | Prices>
+    >()
     const over = SealogNode.layerOver({ file: "f", rules: [limit] })
     expectTypeOf(over).toEqualTypeOf<
       Layer.Layer<
-        Ledger | Reader,
+        Ledger | Reader | Views,
         OpenError,
         FileSystem.FileSystem | Path.Path | Guard | Process | SecureRandom.SecureRandom | Limits
       >

@@ -1,0 +1,438 @@
+/**
+ * Views: tables folded from events, and the same folds without SQL.
+ *
+ * `make` keeps one row for each key: `keysOf` says which rows an event is about, `fold` what each of
+ * them becomes. `perEvent` adds the rows that an event gives, and never changes them. What a view
+ * makes of a history depends on its events alone, so it can be made anew at any time and compared.
+ *
+ * In SQL each table also has `seq` and `event_id`, of the event that last changed the row (and, in a
+ * `perEvent` view, `nth`, the row's number within its event, from 0). `table` is the model of both.
+ */
+import { Result, Schema } from "effect"
+import * as Json from "./CanonicalJson.ts"
+import type { EventFields, Keys } from "./Event.ts"
+import type { AnyKind, EventUndecodable, Kind } from "./Kind.ts"
+import * as KindModule from "./Kind.ts"
+import type { Misfit } from "./payloadCodec.ts"
+import * as PayloadCodec from "./payloadCodec.ts"
+
+/** What a column can hold. */
+export type Value = string | number | null
+
+/** A row as SQL has it, without `seq`, `event_id` and `nth`. */
+export interface SqlRow {
+  readonly [column: string]: Value
+}
+
+/** A table of a view: what SQL is told of it. */
+export interface Table {
+  readonly name: string
+  /** The columns before its own. */
+  readonly added: ReadonlyArray<"seq" | "event_id" | "nth">
+  /** The type and constraints of each column, such as `INTEGER NOT NULL`. */
+  readonly columns: { readonly [name: string]: string }
+  /** The columns of its primary key. */
+  readonly key: ReadonlyArray<string>
+  readonly indexes: ReadonlyArray<ReadonlyArray<string>>
+}
+
+/** What an event says by itself: its line and its signature come later. */
+export type SealedEvent = Pick<
+  EventFields,
+  | "id"
+  | "schemaVersion"
+  | "observedAt"
+  | "recordedAt"
+  | "source"
+  | "type"
+  | "traceId"
+  | "sessionId"
+  | "domainTags"
+  | "payloadText"
+  | "payloadHash"
+  | "prevEventHash"
+  | "eventHash"
+> & { readonly parentId?: string | undefined; readonly keys?: Keys | undefined }
+
+/** An event as a view sees it. */
+export class Seen {
+  readonly seq: number
+  readonly event: SealedEvent
+
+  constructor(seq: number, event: SealedEvent) {
+    this.seq = seq
+    this.event = event
+  }
+
+  get id(): string {
+    return this.event.id
+  }
+
+  get type(): string {
+    return this.event.type
+  }
+
+  /** Read anew on each access. */
+  get payload(): unknown {
+    return Json.valueOf(this.event.payloadText)
+  }
+}
+
+/** What a fold is given: an event as one of the view's kinds reads it, or as it is stored. */
+export type Fact<K> = [K] extends [never]
+  ? {
+      readonly type: string
+      readonly payload: unknown
+      readonly seq: number
+      readonly event: SealedEvent
+    }
+  : K extends Kind<infer T, infer P>
+    ? {
+        readonly type: T
+        /** The payload, brought up to date. */
+        readonly payload: P
+        readonly seq: number
+        /** The event as it is stored. */
+        readonly event: SealedEvent
+      }
+    : never
+
+/** A row that cannot stand in the view's table. */
+export class ViewRowInvalid extends Schema.TaggedError<ViewRowInvalid>()("ViewRowInvalid", {
+  view: Schema.String,
+  seq: Schema.Int,
+  path: Schema.String,
+  expected: Schema.String,
+  actual: Schema.String
+}) {
+  override get message(): string {
+    return (
+      `the view ${this.view} made of event ${this.seq} a row that its table cannot hold: at ` +
+      `${this.path || "/"} expected ${this.expected}, found ${this.actual}`
+    )
+  }
+}
+
+/** Why an event cannot be folded. */
+export type FoldError = EventUndecodable | ViewRowInvalid
+
+/** What becomes of the row of one key. Nothing given: there is none. Nothing answered: none is left. */
+export interface Change {
+  readonly key: SqlRow
+  readonly next: (row: SqlRow | undefined) => Result.Result<SqlRow | undefined, FoldError>
+}
+
+/** A fold of one row for each key. */
+export interface Keyed {
+  readonly _tag: "Keyed"
+  readonly changes: (seen: Seen) => Result.Result<ReadonlyArray<Change>, FoldError>
+}
+
+/** The rows that one event gives. */
+export interface PerEvent {
+  readonly _tag: "PerEvent"
+  readonly rows: (seen: Seen) => Result.Result<ReadonlyArray<SqlRow>, FoldError>
+}
+
+/** What every view says of itself. */
+export interface Declared {
+  readonly name: string
+  /** Another version, or other tables, and the view is made anew. */
+  readonly version: number
+  /** The types of the events that it sees; all where undefined. */
+  readonly types: ReadonlyArray<string> | undefined
+  readonly tables: ReadonlyArray<Table>
+  /** Whether rows are only ever put in: then a rollback cuts them by seq. */
+  readonly insertOnly: boolean
+  readonly folding: { readonly _tag: string }
+}
+
+/** A view of one table whose rows are `Row`. */
+export interface View<Row = unknown> extends Declared {
+  readonly folding: Keyed | PerEvent
+  /** A row that was read through SQL, its other columns passed over. */
+  readonly decode: (row: unknown) => Result.Result<Row, Misfit>
+}
+
+/** What a view is declared with. */
+interface Settings<K extends AnyKind, Row, Encoded> {
+  /** Of the table too: letters, digits and `_`, in lower case. */
+  readonly name: string
+  /** A whole number from 1. Count it up when the fold changes. */
+  readonly version: number
+  /** The kinds that it sees, which type what it is given. */
+  readonly kinds?: ReadonlyArray<K> | undefined
+  /** Without kinds: the types that it sees; all where left out. */
+  readonly types?: ReadonlyArray<string> | undefined
+  /** A row of the table; encoded, it holds texts, finite numbers and nulls. */
+  readonly row: Schema.Codec<Row, Encoded>
+  /** The SQL type and constraints of each column. */
+  readonly columns: { readonly [C in keyof Encoded]: string }
+  /** What queries ask for, each served by an index. */
+  readonly indexes?: ReadonlyArray<ReadonlyArray<keyof Encoded & string>> | undefined
+}
+
+/** Columns that are told apart by texts or numbers, and stand in SQL as they are. */
+type KeyColumn<Row, Encoded> = {
+  [C in keyof Row & keyof Encoded & string]: Row[C] extends string | number
+    ? Encoded[C] extends string | number
+      ? C
+      : never
+    : never
+}[keyof Row & keyof Encoded & string]
+
+const nameFormat = /^[a-z][a-z0-9_]{0,47}$/
+const own = /^(events|sealog_.*|sqlite_.*)$/
+
+/**
+ * Refuses what no table can be: a broken precondition. Throws a RangeError that says which.
+ */
+export const checkDeclared = ({ name, tables, version }: Declared): void => {
+  const wrong = (what: string) => new RangeError(`the view ${JSON.stringify(name)}: ${what}`)
+  const isName = (text: string) => nameFormat.test(text)
+  if (!isName(name) || own.test(name)) throw wrong("its name is none that a view can have")
+  if (!(Number.isSafeInteger(version) && version > 0)) throw wrong("its version is none from 1 on")
+  for (const table of tables) {
+    const columns = Object.entries(table.columns)
+    if (!isName(table.name) || own.test(table.name)) throw wrong(`no table is called ${table.name}`)
+    if (columns.length === 0) throw wrong(`${table.name} has no columns`)
+    for (const [column, sql] of columns) {
+      if (!isName(column) || table.added.some((own) => own === column)) {
+        throw wrong(`${table.name} cannot have a column ${column}`)
+      }
+      if (sql.trim() === "" || sql.includes(";")) throw wrong(`${column} has no type`)
+    }
+    const known: ReadonlyArray<string> = [...table.added, ...Object.keys(table.columns)]
+    const named = [...table.key, ...table.indexes.flat()]
+    const unknown = named.find((column) => !known.includes(column))
+    if (unknown !== undefined) throw wrong(`${table.name} has no column ${unknown}`)
+    if (table.key.length === 0) throw wrong(`${table.name} has no key`)
+    if (table.indexes.some((index) => index.length === 0)) throw wrong("an index has no columns")
+  }
+}
+
+const describe = (value: unknown): string =>
+  value === undefined
+    ? "nothing"
+    : value === null
+      ? "null"
+      : typeof value === "number"
+        ? String(value)
+        : `a ${typeof value}`
+
+const isValue = (value: unknown): value is Value =>
+  value === null ||
+  (typeof value === "number" && Number.isFinite(value)) ||
+  // SQL ends a text at a NUL, and has no lone surrogates.
+  (typeof value === "string" && !value.includes("\0") && value.isWellFormed())
+
+/** Reads facts and writes rows for one view. */
+const coder = <K extends AnyKind, Row, Encoded>({
+  columns,
+  kinds,
+  name,
+  row
+}: Settings<K, Row, Encoded>) => {
+  const codec = PayloadCodec.plain(row)
+  const names = Object.keys(columns)
+  // A column of integers holds others that no number reads back.
+  const integers = new Set(
+    Object.entries<string>(columns).flatMap(([column, sql]) =>
+      /^\s*int/i.test(sql) ? [column] : []
+    )
+  )
+  const unfit = (seq: number, { actual, expected, path }: Misfit) =>
+    new ViewRowInvalid({ view: name, seq, path, expected, actual })
+
+  /** The columns of `of`, each a value that SQL keeps as it is. */
+  const valuesOf = (given: unknown, of: ReadonlyArray<string>): Result.Result<SqlRow, Misfit> => {
+    const values: Record<string, Value> = {}
+    for (const column of of) {
+      const value: unknown =
+        typeof given === "object" && given !== null ? Reflect.get(given, column) : undefined
+      if (!isValue(value)) {
+        const expected = "a well-formed text without NUL, a finite number or null"
+        return Result.fail({ path: `/${column}`, expected, actual: describe(value) })
+      }
+      if (integers.has(column) && typeof value === "number" && !Number.isSafeInteger(value)) {
+        const expected = "a whole number within ±(2^53 - 1)"
+        return Result.fail({ path: `/${column}`, expected, actual: describe(value) })
+      }
+      values[column] = value
+    }
+    return Result.succeed(values)
+  }
+
+  return {
+    decode: codec.decode,
+    encode: (seq: number, given: Row): Result.Result<SqlRow, ViewRowInvalid> =>
+      codec.encode(given).pipe(
+        Result.flatMap((encoded) => valuesOf(encoded, names)),
+        Result.mapError((misfit) => unfit(seq, misfit))
+      ),
+    key: (seq: number, given: unknown, of: ReadonlyArray<string>) =>
+      valuesOf(given, of).pipe(Result.mapError((misfit) => unfit(seq, misfit))),
+    read: (seq: number, stored: unknown): Result.Result<Row, ViewRowInvalid> =>
+      codec.decode(stored).pipe(Result.mapError((misfit) => unfit(seq, misfit))),
+    otherKey: (seq: number) =>
+      unfit(seq, { path: "", expected: "a row of the key it was given", actual: "another key" }),
+    factOf: reader<K>(kinds)
+  }
+}
+
+/** How an event is read as one of the kinds, or as it is stored where none is named. */
+export const reader =
+  <K extends AnyKind>(kinds: ReadonlyArray<K> | undefined) =>
+  (seen: Seen): Result.Result<Fact<K>, EventUndecodable> => {
+    const { event, seq, type } = seen
+    // Type and payload come from one kind, or no kind is named: `Fact` says so, TypeScript cannot.
+    const fact = (of: string, payload: unknown) => ({ type: of, payload, seq, event }) as Fact<K>
+    if (kinds === undefined) return Result.succeed(fact(type, seen.payload))
+    const kind = kinds.find(({ types }) => types.includes(type))
+    if (kind === undefined) return Result.fail(KindModule.unknownType(kinds, seen))
+    return Result.map(kind.read(seen), (payload) => fact(kind.type, payload))
+  }
+
+/** The types that a view sees; all where undefined. */
+export const typesOf = ({
+  kinds,
+  types
+}: {
+  readonly kinds?: ReadonlyArray<AnyKind> | undefined
+  readonly types?: ReadonlyArray<string> | undefined
+}): ReadonlyArray<string> | undefined => (kinds === undefined ? types : KindModule.typesOf(kinds))
+
+/**
+ * A view with one row for each key, as `fold` makes it of the row before and an event. A `fold` that
+ * answers nothing takes the row away. Both functions must be pure: what they throw, like a row that
+ * does not fit, fails the append of that event.
+ *
+ * Throws a RangeError for names that no table can have.
+ */
+export const make = <
+  Row,
+  Encoded,
+  const C extends KeyColumn<Row, Encoded>,
+  K extends AnyKind = never
+>(
+  settings: Settings<K, Row, Encoded> & {
+    /** The columns that tell rows apart: texts or numbers. */
+    readonly key: ReadonlyArray<C>
+    /** The keys of the rows that an event is about. */
+    readonly keysOf: (fact: Fact<K>) => ReadonlyArray<Pick<Row, C>>
+    /** What the row of one key becomes. */
+    readonly fold: (row: Row | undefined, fact: Fact<K>, key: Pick<Row, C>) => Row | undefined
+  }
+): View<Row> => {
+  const { columns, fold, indexes = [], key, keysOf, name, version } = settings
+  const rows = coder(settings)
+  const next =
+    (fact: Fact<K>, keyRow: SqlRow, given: Pick<Row, C>): Change["next"] =>
+    (stored) => {
+      const before = stored === undefined ? undefined : rows.read(fact.seq, stored)
+      if (before !== undefined && Result.isFailure(before)) return Result.fail(before.failure)
+      const after = fold(before?.success, fact, given)
+      if (after === undefined) return Result.succeed(undefined)
+      return Result.flatMap(rows.encode(fact.seq, after), (encoded) =>
+        key.every((column) => encoded[column] === keyRow[column])
+          ? Result.succeed(encoded)
+          : Result.fail(rows.otherKey(fact.seq))
+      )
+    }
+  const changes: Keyed["changes"] = (seen) =>
+    Result.flatMap(rows.factOf(seen), (fact) => {
+      const made: Array<Change> = []
+      for (const given of keysOf(fact)) {
+        const keyRow = rows.key(fact.seq, given, key)
+        if (Result.isFailure(keyRow)) return Result.fail(keyRow.failure)
+        made.push({ key: keyRow.success, next: next(fact, keyRow.success, given) })
+      }
+      return Result.succeed(made)
+    })
+  const view: View<Row> = {
+    name,
+    version,
+    types: typesOf(settings),
+    tables: [{ name, added: ["seq", "event_id"], columns, key, indexes }],
+    insertOnly: false,
+    folding: { _tag: "Keyed", changes },
+    decode: rows.decode
+  }
+  checkDeclared(view)
+  return view
+}
+
+/**
+ * A view of the rows that each event gives, which stay as they are: its key is the event's `seq` and
+ * `nth`, from 0. A rollback cuts it by seq, so it need not be made anew.
+ *
+ * Throws a RangeError for names that no table can have.
+ */
+export const perEvent = <Row, Encoded, K extends AnyKind = never>(
+  settings: Settings<K, Row, Encoded> & {
+    /** The rows that an event gives, none of them in most. */
+    readonly rowsOf: (fact: Fact<K>) => ReadonlyArray<Row>
+  }
+): View<Row> => {
+  const { columns, indexes = [], name, rowsOf, version } = settings
+  const rows = coder(settings)
+  const made: PerEvent["rows"] = (seen) =>
+    Result.flatMap(rows.factOf(seen), (fact) => {
+      const encoded: Array<SqlRow> = []
+      for (const row of rowsOf(fact)) {
+        const one = rows.encode(fact.seq, row)
+        if (Result.isFailure(one)) return Result.fail(one.failure)
+        encoded.push(one.success)
+      }
+      return Result.succeed(encoded)
+    })
+  const view: View<Row> = {
+    name,
+    version,
+    types: typesOf(settings),
+    tables: [{ name, added: ["seq", "event_id", "nth"], columns, key: ["seq", "nth"], indexes }],
+    insertOnly: true,
+    folding: { _tag: "PerEvent", rows: made },
+    decode: rows.decode
+  }
+  checkDeclared(view)
+  return view
+}
+
+/** Whether a view sees events of this type. */
+export const sees = ({ types }: Declared, type: string): boolean =>
+  types === undefined || types.includes(type)
+
+/** What tells rows of a table apart, as text. */
+export const keyText = (key: ReadonlyArray<string>, row: { readonly [column: string]: unknown }) =>
+  JSON.stringify(key.map((column) => row[column]))
+
+/**
+ * The rows that a view makes of a history, without SQL: a model for tests, and for programs that
+ * have only events. `perEvent` rows come in their order, others in that of their first event.
+ *
+ * Throws what the fold throws, and `FoldError` where a row does not fit.
+ */
+export const table = <Row>(
+  view: View<Row>,
+  events: Iterable<SealedEvent & { readonly seq: number }>
+): ReadonlyArray<Row> => {
+  const [{ key = [] } = {}] = view.tables
+  const keyed = new Map<string, SqlRow>()
+  const rows: Array<SqlRow> = []
+  for (const event of events) {
+    if (!sees(view, event.type)) continue
+    const seen = new Seen(event.seq, event)
+    if (view.folding._tag === "PerEvent") {
+      rows.push(...Result.getOrThrow(view.folding.rows(seen)))
+      continue
+    }
+    for (const change of Result.getOrThrow(view.folding.changes(seen))) {
+      const text = keyText(key, change.key)
+      const after = Result.getOrThrow(change.next(keyed.get(text)))
+      if (after === undefined) keyed.delete(text)
+      else keyed.set(text, after)
+    }
+  }
+  return [...rows, ...keyed.values()].map((row) => Result.getOrThrow(view.decode(row)))
+}

@@ -1,0 +1,41 @@
+/**
+ * Internal: the views that a ledger is opened with, with all that they ask for.
+ */
+import { Context, Effect, Layer } from "effect"
+import type { Bound } from "./viewFold.ts"
+import type { AnyView, Services } from "./Views.ts"
+
+/** The views that are declared; none by default. */
+export const DeclaredViews: Context.Reference<ReadonlyArray<Bound>> = Context.Reference(
+  "sealog/DeclaredViews",
+  { defaultValue: (): ReadonlyArray<Bound> => [] }
+)
+
+const bind = <R>({ folding, ...view }: AnyView, context: Context.Context<R>): Bound => {
+  if (folding._tag !== "Applied") return { ...view, folding }
+  const { _tag, apply } = folding
+  return {
+    ...view,
+    folding: {
+      _tag,
+      apply: (seen, sql, tables) =>
+        // Under what is there: the clock of the event, and its transaction. The context has what all
+        // the views ask for, and so what this one does.
+        Effect.updateContext(
+          apply(seen, sql, tables) as Effect.Effect<unknown, unknown, R>,
+          (now: Context.Context<never>) => Context.merge(context, now)
+        )
+    }
+  }
+}
+
+/** Declares views; asks for what they ask for. */
+export const layer = <Vs extends ReadonlyArray<AnyView>>(
+  views: Vs | undefined
+): Layer.Layer<never, never, Services<Vs[number]>> =>
+  Layer.effect(
+    DeclaredViews,
+    Effect.map(Effect.context<Services<Vs[number]>>(), (context) =>
+      (views ?? []).map((view) => bind(view, context))
+    )
+  )

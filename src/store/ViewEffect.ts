@@ -1,0 +1,156 @@
+/**
+ * Views that are effects: SQL of your own for each event, in the transaction of its append.
+ *
+ * `apply` is given the event, the writer's client and the names of its tables; it reads the event and
+ * those tables only, and its Clock stands at the event's `recorded_at`, so that it makes the same of
+ * the same history at any time. Tables are made by sealog: to each it adds `seq` and `event_id`, which
+ * `apply` fills with those of the event. A statement that writes elsewhere, or would end the
+ * transaction, is refused; it fails the append, as whatever else `apply` fails with.
+ */
+import type { Clock } from "effect"
+import { Effect, Stream } from "effect"
+import type { SqlClient, Statement } from "effect/sql"
+import type { Connection } from "effect/sql/SqlConnection"
+import { SqlError, SqlSyntaxError } from "effect/sql/SqlError"
+import type { AnyKind } from "../core/Kind.ts"
+import * as Timestamp from "../core/Timestamp.ts"
+import * as View from "../core/View.ts"
+
+/** The names of a view's tables, to be used in its SQL: they are not always called the same. */
+export type Tables<Name extends string = string> = {
+  readonly [name in Name]: Statement.Identifier
+}
+
+/** What an effect view does with one event. */
+export interface Applied<R> {
+  readonly _tag: "Applied"
+  readonly apply: (
+    seen: View.Seen,
+    sql: SqlClient.SqlClient,
+    tables: Tables
+  ) => Effect.Effect<unknown, unknown, R>
+}
+
+/** A view that is an effect. `R` is what it asks for; the layer that is given it asks for it too. */
+export interface EffectView<out R = never> extends View.Declared {
+  readonly folding: Applied<R>
+}
+
+/** A table of an effect view. */
+export interface TableOptions<Column extends string> {
+  /** The SQL type and constraints of each column. */
+  readonly columns: { readonly [column in Column]: string }
+  /** The columns of its primary key; `seq` may be among them. */
+  readonly key: ReadonlyArray<NoInfer<Column> | "seq">
+  readonly indexes?: ReadonlyArray<ReadonlyArray<NoInfer<Column> | "seq">> | undefined
+}
+
+/** A view that is an effect. Throws a RangeError for names that no table can have. */
+export const effect = <
+  Shapes extends { readonly [table: string]: TableOptions<string> },
+  R = never,
+  K extends AnyKind = never
+>(settings: {
+  readonly name: string
+  /** A whole number from 1. Count it up when what it does changes. */
+  readonly version: number
+  readonly kinds?: ReadonlyArray<K> | undefined
+  readonly types?: ReadonlyArray<string> | undefined
+  readonly tables: Shapes
+  /** Whether `apply` only ever inserts: then a rollback cuts its tables by seq. Default false. */
+  readonly insertOnly?: boolean | undefined
+  readonly apply: (
+    fact: View.Fact<K>,
+    sql: SqlClient.SqlClient,
+    tables: Tables<keyof Shapes & string>
+  ) => Effect.Effect<unknown, unknown, R>
+}): EffectView<R> => {
+  const { apply, insertOnly = false, kinds, name, tables, version } = settings
+  const factOf = View.reader<K>(kinds)
+  const view: EffectView<R> = {
+    name,
+    version,
+    types: View.typesOf(settings),
+    insertOnly,
+    tables: Object.entries<TableOptions<string>>(tables).map(
+      ([table, { columns, indexes = [], key }]) => ({
+        name: table,
+        added: ["seq", "event_id"],
+        columns,
+        key,
+        indexes
+      })
+    ),
+    folding: {
+      _tag: "Applied",
+      apply: (seen, sql, named) =>
+        Effect.flatMap(Effect.fromResult(factOf(seen)), (fact) =>
+          // `named` has a name for each of the tables above.
+          apply(fact, sql, named as Tables<keyof Shapes & string>)
+        )
+    }
+  }
+  if (view.tables.length === 0) throw new RangeError(`the view ${name} has no tables`)
+  View.checkDeclared(view)
+  return view
+}
+
+/** A clock that stands still. */
+export const clockAt = (time: Timestamp.Timestamp): Clock.Clock => {
+  const millis = Timestamp.toMillis(time)
+  const nanos = Timestamp.toNanos(time)
+  return {
+    currentTimeMillisUnsafe: () => millis,
+    currentTimeMillis: Effect.succeed(millis),
+    currentTimeNanosUnsafe: () => nanos,
+    currentTimeNanos: Effect.succeed(nanos),
+    monotonicTimeNanosUnsafe: () => nanos,
+    monotonicTimeNanos: Effect.succeed(nanos),
+    // It would wait for ever, in the middle of an append.
+    sleep: () => Effect.die(new Error("a view cannot wait: its clock stands at its event"))
+  }
+}
+
+const spare = /'(?:[^']|'')*'|--[^\n]*|\/\*[\s\S]*?\*\//g
+const first = /^\s*([a-z]+)/i
+const writes =
+  /\b(?:insert(?:\s+or\s+\w+)?\s+into|replace\s+into|delete\s+from|update(?:\s+or\s+\w+)?(?!\s+set\b))\s+("[^"]*"|[\w.]+)/gi
+const allowed = new Set(["select", "with", "values", "insert", "replace", "update", "delete"])
+
+/** What a statement does that a view with these tables may not; nothing where it may. */
+export const forbidden = (text: string, tables: ReadonlyArray<string>): string | undefined => {
+  const code = text.replace(spare, "''")
+  const word = first.exec(code)?.[1]?.toLowerCase() ?? ""
+  if (!allowed.has(word)) return `a statement that begins with ${word.toUpperCase() || "nothing"}`
+  for (const [, table = ""] of code.matchAll(writes)) {
+    const name = table.startsWith('"') ? table.slice(1, -1) : table
+    if (!tables.includes(name)) return `a write to ${name}`
+  }
+  return undefined
+}
+
+/** The connection of the open transaction, as a view with these tables may use it. */
+export const guarded = (connection: Connection, tables: ReadonlyArray<string>): Connection => {
+  const known = new Map<string, string | undefined>()
+  const check = (text: string): Effect.Effect<void, SqlError> => {
+    const wrong = known.has(text) ? known.get(text) : forbidden(text, tables)
+    known.set(text, wrong)
+    if (wrong === undefined) return Effect.void
+    const message = `${wrong} is not for a view, whose tables are ${tables.join(", ")}`
+    const reason = new SqlSyntaxError({ cause: new Error(message), message, operation: "apply" })
+    return Effect.fail(new SqlError({ reason }))
+  }
+  return {
+    execute: (text, params, transform) =>
+      Effect.andThen(check(text), connection.execute(text, params, transform)),
+    executeRaw: (text, params) => Effect.andThen(check(text), connection.executeRaw(text, params)),
+    executeStream: (text, params, transform) =>
+      Stream.unwrap(Effect.as(check(text), connection.executeStream(text, params, transform))),
+    executeValues: (text, params) =>
+      Effect.andThen(check(text), connection.executeValues(text, params)),
+    executeValuesUnprepared: (text, params) =>
+      Effect.andThen(check(text), connection.executeValuesUnprepared(text, params)),
+    executeUnprepared: (text, params, transform) =>
+      Effect.andThen(check(text), connection.executeUnprepared(text, params, transform))
+  }
+}

@@ -1,0 +1,178 @@
+/**
+ * Internal: folding a run of events into the tables of one view, inside an open transaction.
+ *
+ * Rows of a keyed view are loaded once, folded in memory in the order of the events, and written once
+ * in their last state. What a view throws, fails with or makes that its table does not take is its
+ * fault, told with the event that met it; what the disk does is not, and stays a `SqlError`.
+ */
+import { Cause, Clock, Data, Effect, Exit, Option, Result } from "effect"
+import type { SqlClient } from "effect/sql"
+import { SqlError } from "effect/sql/SqlError"
+import * as Timestamp from "../core/Timestamp.ts"
+import * as View from "../core/View.ts"
+import { isOfDisk } from "./errors.ts"
+import type { Applied } from "./ViewEffect.ts"
+import * as ViewEffect from "./ViewEffect.ts"
+import type { Naming, Write } from "./viewTables.ts"
+import * as ViewTables from "./viewTables.ts"
+
+/** A view that asks for nothing more. */
+export type Bound = View.Declared & {
+  readonly folding: View.Keyed | View.PerEvent | Applied<never>
+}
+
+/** A view could not take an event. */
+export class ViewFault extends Data.TaggedError("ViewFault")<{
+  readonly view: string
+  readonly seq: number
+  readonly cause: unknown
+}> {}
+
+/** Folds events, in the order of their seq, that the view sees or not. */
+export type Fold = (
+  sql: SqlClient.SqlClient,
+  events: ReadonlyArray<View.Seen>
+) => Effect.Effect<void, ViewFault | SqlError>
+
+/** What an application's function answers, or its fault where it throws or refuses. */
+const asked = <A>(
+  view: View.Declared,
+  seq: number,
+  answer: () => Result.Result<A, View.FoldError>
+): Effect.Effect<A, ViewFault> =>
+  Effect.suspend(() => {
+    const fault = (cause: unknown) => Effect.fail(new ViewFault({ view: view.name, seq, cause }))
+    try {
+      const result = answer()
+      return Result.isSuccess(result) ? Effect.succeed(result.success) : fault(result.failure)
+    } catch (cause) {
+      return fault(cause)
+    }
+  })
+
+/**
+ * Write all at once; where the table does not take it, one after another until one is found that it
+ * does not take. The transaction is not used any more after a fault.
+ */
+const blaming = <A extends { readonly seq: number }>(
+  view: View.Declared,
+  rows: ReadonlyArray<A>,
+  write: (rows: ReadonlyArray<A>) => Effect.Effect<void, SqlError>
+): Effect.Effect<void, ViewFault | SqlError> => {
+  const blame = (seq: number) => (error: SqlError) =>
+    Effect.fail(isOfDisk(error) ? error : new ViewFault({ view: view.name, seq, cause: error }))
+  return write(rows).pipe(
+    Effect.catchTag("SqlError", (error) => {
+      if (isOfDisk(error)) return Effect.fail(error)
+      const each = Effect.forEach(
+        rows,
+        (row) => Effect.catchTag(write([row]), "SqlError", blame(row.seq)),
+        { discard: true }
+      )
+      return Effect.andThen(each, blame(rows.at(-1)?.seq ?? 0)(error))
+    })
+  )
+}
+
+interface Held {
+  readonly key: View.SqlRow
+  row: View.SqlRow | undefined
+  last: View.Seen | undefined
+}
+
+const keyed = (
+  view: View.Declared,
+  table: View.Table,
+  folding: View.Keyed,
+  naming: Naming
+): Fold => {
+  const statements = ViewTables.on(table, naming)
+  const textOf = (row: View.SqlRow) => View.keyText(table.key, row)
+  return Effect.fnUntraced(function* (sql, events) {
+    const held = new Map<string, Held>()
+    const changes: Array<readonly [View.Seen, string, View.Change]> = []
+    for (const seen of events) {
+      for (const change of yield* asked(view, seen.seq, () => folding.changes(seen))) {
+        const text = textOf(change.key)
+        changes.push([seen, text, change])
+        if (!held.has(text)) held.set(text, { key: change.key, row: undefined, last: undefined })
+      }
+    }
+    if (changes.length === 0) return
+    const keys = Array.from(held.values(), ({ key }) => key)
+    for (const row of yield* statements.load(sql, keys)) {
+      const one = held.get(textOf(row))
+      if (one !== undefined) one.row = row
+    }
+    for (const [seen, text, change] of changes) {
+      const one = held.get(text)
+      if (one === undefined) continue
+      one.row = yield* asked(view, seen.seq, () => change.next(one.row))
+      one.last = seen
+    }
+    const written: Array<Write> = []
+    for (const { key, last, row } of held.values()) {
+      if (last !== undefined) written.push({ seq: last.seq, eventId: last.id, key, row })
+    }
+    yield* blaming(view, written, (rows) => statements.write(sql, rows))
+  })
+}
+
+const perEvent = (
+  view: View.Declared,
+  table: View.Table,
+  folding: View.PerEvent,
+  naming: Naming
+): Fold => {
+  const statements = ViewTables.on(table, naming)
+  return Effect.fnUntraced(function* (sql, events) {
+    const rows: Array<ViewTables.Insert> = []
+    for (const seen of events) {
+      const made = yield* asked(view, seen.seq, () => folding.rows(seen))
+      made.forEach((row, nth) => rows.push({ seq: seen.seq, eventId: seen.id, nth, row }))
+    }
+    if (rows.length > 0) yield* blaming(view, rows, (some) => statements.insert(sql, some))
+  })
+}
+
+const applied = (view: View.Declared, folding: Applied<never>, naming: Naming): Fold => {
+  const names = view.tables.map(({ name }) => naming(name))
+  return Effect.fnUntraced(function* (sql, events) {
+    const transaction = yield* Effect.serviceOption(sql.transactionService)
+    if (Option.isNone(transaction)) return yield* Effect.die(new Error("no transaction is open"))
+    const [connection, depth] = transaction.value
+    const own = ViewEffect.guarded(connection, names)
+    const tables = Object.fromEntries(view.tables.map(({ name }) => [name, sql(naming(name))]))
+    for (const seen of events) {
+      const time = Result.getOrThrow(Timestamp.parse(seen.event.recordedAt))
+      const exit = yield* Effect.suspend(() => folding.apply(seen, sql, tables)).pipe(
+        Effect.provideService(sql.transactionService, [own, depth]),
+        Effect.provideService(Clock.Clock, ViewEffect.clockAt(time)),
+        Effect.exit
+      )
+      if (Exit.isSuccess(exit)) continue
+      const cause = Cause.squash(exit.cause)
+      if (cause instanceof SqlError && isOfDisk(cause)) return yield* cause
+      return yield* new ViewFault({ view: view.name, seq: seen.seq, cause })
+    }
+  })
+}
+
+/** How to fold into the tables of a view under these names. */
+export const into = (view: Bound, naming: Naming): Fold => {
+  const fold = foldOf(view, naming)
+  return (sql, events) => {
+    const seen = events.filter(({ type }) => View.sees(view, type))
+    return seen.length === 0 ? Effect.void : fold(sql, seen)
+  }
+}
+
+const foldOf = (view: Bound, naming: Naming): Fold => {
+  const { folding } = view
+  const [table] = view.tables
+  if (folding._tag === "Applied") return applied(view, folding, naming)
+  if (table === undefined) throw new RangeError(`the view ${view.name} has no table`)
+  return folding._tag === "Keyed"
+    ? keyed(view, table, folding, naming)
+    : perEvent(view, table, folding, naming)
+}
