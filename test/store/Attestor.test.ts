@@ -1,13 +1,17 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Clock, Effect, Fiber, Result } from "effect"
+import { Clock, Effect, Fiber, Result, Schema } from "effect"
+import type { SqlClient } from "effect/sql"
 import { TestClock } from "effect/testing"
 import * as fs from "node:fs"
 import * as path from "node:path"
 import * as Policy from "../../src/core/Policy.ts"
+import * as View from "../../src/core/View.ts"
 import * as Ed25519Keys from "../../src/platform/Ed25519Keys.ts"
 import * as SealogNode from "../../src/platform/SealogNode.ts"
+import * as Ledger from "../../src/store/Ledger.ts"
 import * as PolicyGate from "../../src/store/PolicyGate.ts"
 import { Reader } from "../../src/store/Reader.ts"
+import * as Views from "../../src/store/Views.ts"
 import { SignError } from "../../src/store/Attestor.ts"
 import * as TestLedger from "../../src/testing/TestLedger.ts"
 import { alice, bob, unhex } from "../core/signing.ts"
@@ -463,6 +467,52 @@ describe("a signer that is not trusted", () => {
       const batches = segmentLines(directory).map((line) => JSON.parse(line).batch ?? null)
       const size = (of: number) => Array.from({ length: of }, (_, nth) => [nth, of])
       assert.deepStrictEqual(batches, [null, ...size(3), ...size(5)])
+    })
+  )
+
+  it.effect("that is slow leaves in no view what it leaves to the next group", () =>
+    Effect.gen(function* () {
+      const directory = yield* place
+      const clock = makeClock()
+      let signed = 0
+      const attestor = remote((bytes) =>
+        Effect.sync(() => {
+          signed++
+          clock.set(`2026-01-01T00:${String(signed).padStart(2, "0")}:00Z`)
+          return alice.sign(bytes)
+        })
+      )
+      const rows = View.perEvent({
+        name: "rows",
+        version: 1,
+        row: Schema.Struct({ id: Schema.String }),
+        columns: { id: "TEXT NOT NULL" },
+        rowsOf: ({ event: { id } }) => [{ id }]
+      })
+      const inView = (sql: SqlClient.SqlClient) =>
+        Effect.map(sql<{ readonly n: number }>`SELECT count(*) AS n FROM rows`, ([row]) => row?.n)
+      const asked: Array<number | undefined> = []
+      const gate = PolicyGate.gate({ id: "seen", views: [rows] }, (_draft, sql) =>
+        Effect.map(inView(sql), (n) => {
+          asked.push(n)
+          return Policy.allow("ok")
+        })
+      )
+      const options = { directory, attestor, signMillisMax: 150_000, rules: [gate], views: [rows] }
+      yield* Effect.gen(function* () {
+        const ledger = yield* Ledger.Ledger
+        const many = ["a", "b", "c", "d", "e", "f"].map((name) => ledger.append(named(name)))
+        const receipts = yield* Effect.all(many, { concurrency: "unbounded" })
+        assert.deepStrictEqual(
+          receipts.map(({ seq }) => seq),
+          [1, 2, 3, 4, 5, 6]
+        )
+        // The gate of each saw the rows of all before it, and of no other.
+        assert.deepStrictEqual([...new Set(asked)], [0, 1, 2, 3, 4, 5])
+        assert.strictEqual(yield* ledger.query(inView), 6)
+        assert.isTrue((yield* Views.Views.use(({ check }) => check(rows))).isDerived)
+        yield* assertSigned(ledger, alice.publicKey)
+      }).pipe(Effect.provide(TestLedger.layer(options)), Effect.provideService(Clock.Clock, clock))
     })
   )
 })

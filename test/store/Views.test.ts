@@ -160,6 +160,69 @@ describe("Views", () => {
     }
   })
 
+  it.effect("fail the append of the event they cannot take, whoever's gate meets that first", () =>
+    Effect.gen(function* () {
+      const directory = yield* TestLedger.directory
+      const view = balancesOf(1, {
+        meet: ({ payload }) => {
+          if (payload.account === "bad") throw new Error("never heard of it")
+        }
+      })
+      const gate = PolicyGate.gate({ id: "g", kinds: [Withdrawn], views: [view] }, () =>
+        Effect.succeed(Policy.allow("ok"))
+      )
+      yield* Effect.gen(function* () {
+        const ledger = yield* Ledger.Ledger
+        const answers = yield* Effect.all(
+          [
+            Effect.result(ledger.append(deposit("a", 1))),
+            Effect.result(ledger.appendAll([deposit("b", 2), deposit("bad", 2)])),
+            Effect.result(ledger.append(withdraw("a", 3))),
+            Effect.result(ledger.append(withdraw("bad", 4)))
+          ],
+          { concurrency: "unbounded" }
+        )
+        assert.deepStrictEqual(
+          answers.map((answer) =>
+            answer._tag === "Success"
+              ? "passed"
+              : [answer.failure._tag, Reflect.get(answer.failure, "index")]
+          ),
+          ["passed", ["ViewFailed", 1], "passed", ["ViewFailed", 0]]
+        )
+        assert.deepStrictEqual(yield* inBalances, ["a -2 2"])
+        yield* assertSound(ledger)
+      }).pipe(Effect.provide(TestLedger.layer({ directory, views: [view], rules: [gate] })))
+    })
+  )
+
+  it.effect("take what is imported, and end an import that they cannot take", () =>
+    Effect.gen(function* () {
+      const directory = yield* TestLedger.directory
+      const view = balancesOf(1, {
+        meet: ({ payload }) => {
+          if (payload.account === "bad") throw new Error("never heard of it")
+        }
+      })
+      const line = (account: string, cents: number) =>
+        new TextEncoder().encode(`${JSON.stringify({ account, cents })}\n`)
+      const imported = Effect.fnUntraced(function* (...lines: ReadonlyArray<Uint8Array>) {
+        const ledger = yield* Ledger.Ledger
+        return yield* ledger.import(lines, ({ text }) =>
+          Effect.succeed({ type: Deposited.type, payloadText: text })
+        )
+      })
+      yield* Effect.gen(function* () {
+        const report = yield* imported(line("a", 1), line("b", 2), line("a", 4))
+        assert.strictEqual(report.appended, 3)
+        assert.deepStrictEqual(yield* inBalances, ["a 5 3", "b 2 2"])
+        const failed = yield* Effect.flip(imported(line("c", 1), line("bad", 2)))
+        assertLike(failed, { _tag: "ViewFailed", view: "balances" })
+        assert.deepStrictEqual(yield* inBalances, ["a 5 3", "b 2 2"])
+      }).pipe(Effect.provide(TestLedger.layer({ directory, views: [view] })))
+    })
+  )
+
   it.effect("that fail in replay are set aside there, and asked no more, until made anew", () =>
     Effect.gen(function* () {
       const directory = yield* TestLedger.directory
