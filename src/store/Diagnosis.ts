@@ -10,6 +10,7 @@ import { Effect, Result, Schema } from "effect"
 import type { FileSystem, Path } from "effect"
 import type { SqlClient } from "effect/sql"
 import type { Head } from "../core/Chain.ts"
+import type { Checkpoint } from "../core/Checkpoint.ts"
 import * as Chain from "../core/Chain.ts"
 import type { Position } from "../core/Event.ts"
 import type * as Hashes from "../core/Hashes.ts"
@@ -17,6 +18,7 @@ import * as Parity from "../core/Parity.ts"
 import * as Recovery from "../core/Recovery.ts"
 import * as Anchor from "./Anchor.ts"
 import * as Checkpoints from "./Checkpoints.ts"
+import * as DiagnosisSignatures from "./DiagnosisSignatures.ts"
 import type { JournalError, MirrorError } from "./errors.ts"
 import { mirrorError } from "./errors.ts"
 import type { JournalFile, JournalReader, Misplaced } from "./Journal.ts"
@@ -71,14 +73,16 @@ export class RepairPlan extends Schema.Class<RepairPlan>("sealog/RepairPlan")({
   }
 }
 
+type Beyond = Parity.Mirrored & Pick<Position, "seq">
+
 /** What a walk over the journal found. */
 interface Walked {
   readonly to: Head
   readonly cut: { readonly path: string; readonly offset: number } | undefined
   readonly finding: string | undefined
   readonly leafAt: ReadonlyMap<number, string>
-  /** Whether `events` holds another content for a row that the index does not have. */
-  readonly differs: boolean
+  /** The first row for which `events` holds another content, where the index does not have it. */
+  readonly differsAt: number | undefined
 }
 
 /** A file that cannot follow the rows before it; where rows are pending, their group tells more. */
@@ -98,8 +102,8 @@ const walk = Effect.fnUntraced(function* (
 ) {
   const tail = new Recovery.TailScan(Chain.start, journal.format, hashes)
   const leafAt = new Map<number, string>()
-  let differs = false
-  let beyond: Array<Parity.Mirrored> = []
+  let differsAt: number | undefined
+  let beyond: Array<Beyond> = []
   const compare = Effect.suspend(() => {
     const events = beyond
     beyond = []
@@ -107,14 +111,14 @@ const walk = Effect.fnUntraced(function* (
   })
   const compareWith = Effect.fnUntraced(function* (
     sql: SqlClient.SqlClient,
-    events: ReadonlyArray<Parity.Mirrored>
+    events: ReadonlyArray<Beyond>
   ) {
     const ids = events.map(({ id }) => id)
     const rows = yield* Effect.mapError(Mirror.eventRows(sql, ids), mirrorError("be compared"))
-    differs ||= events.some((event) => {
+    differsAt ??= events.find((event) => {
       const row = rows.get(event.id)
       return row !== undefined && Parity.differences(event, row).length > 0
-    })
+    })?.seq
   })
   let finding: string | undefined
   let cut: Walked["cut"]
@@ -144,13 +148,19 @@ const walk = Effect.fnUntraced(function* (
   }
   yield* compare
   const plan = tail.plan()
-  if (cut !== undefined) return { to: head, cut, finding, leafAt, differs } satisfies Walked
+  if (cut !== undefined) return { to: head, cut, finding, leafAt, differsAt } satisfies Walked
   const first = files[0]
   const begin = first === undefined ? undefined : { path: first.path, offset: 0 }
   if (plan._tag === "Damage") {
     const place = `${plan.path} byte ${plan.offset} (row ${plan.seq})`
     const why = `${place}: ${plan.reason}`
-    return { to: plan.head, cut: plan.end ?? begin, finding: why, leafAt, differs } satisfies Walked
+    return {
+      to: plan.head,
+      cut: plan.end ?? begin,
+      finding: why,
+      leafAt,
+      differsAt
+    } satisfies Walked
   }
   const isTorn = plan.cut !== undefined && plan.cut.path !== files.at(-1)?.path
   return {
@@ -158,7 +168,7 @@ const walk = Effect.fnUntraced(function* (
     cut: isTorn ? plan.cut : undefined,
     finding: isTorn ? `${plan.cut?.path}: an incomplete group stands before others` : undefined,
     leafAt,
-    differs
+    differsAt
   } satisfies Walked
 })
 
@@ -187,7 +197,7 @@ const judgeMirror = Effect.fnUntraced(function* (
     if (error._tag !== "LedgerDiverged") return yield* Effect.fail(error)
     return { finding: error.reason, until: 0 }
   }
-  if (!walked.differs) return undefined
+  if (walked.differsAt === undefined || walked.differsAt > to.seq) return undefined
   return { finding: "events and journal differ in rows beyond the mirror's newest", until: 0 }
 })
 
@@ -198,7 +208,12 @@ export interface Ground {
   readonly sql: SqlClient.SqlClient | undefined
   readonly isMirrorUnreadable: boolean
   readonly hashes: Hashes.Hashes
+  readonly judging: DiagnosisSignatures.Judging
 }
+
+/** Whether a checkpoint states what is kept. */
+const isOf = ({ leafAt, to }: Walked, { head, size }: Checkpoint): boolean =>
+  size <= to.seq && (size === 0 || leafAt.get(size) === head.leafHash)
 
 const misplacedPath = ({ path }: Misplaced) => path
 
@@ -224,6 +239,7 @@ export const diagnose = Effect.fn("Ledger.diagnose")(function* ({
   hashes,
   isMirrorUnreadable,
   journal,
+  judging,
   sql
 }: Ground): Effect.fn.Return<
   RepairPlan,
@@ -248,7 +264,21 @@ export const diagnose = Effect.fn("Ledger.diagnose")(function* ({
   const sizes = new Set(
     stated.flatMap((one) => (one._tag === "Sound" ? [one.checkpoint.size] : []))
   )
-  const walked = yield* walk(journal, files, sizes, settled?.head.seq ?? 0, sql, hashes)
+  const whole = yield* walk(journal, files, sizes, settled?.head.seq ?? 0, sql, hashes)
+  const forged = yield* DiagnosisSignatures.find(
+    {
+      journal,
+      files,
+      hashes,
+      judging,
+      mirror: sql === undefined || settled === undefined ? undefined : { sql, settled },
+      checkpoints: stated.flatMap((one) =>
+        one._tag === "Sound" && isOf(whole, one.checkpoint) ? [one.checkpoint] : []
+      )
+    },
+    whole.to.seq
+  )
+  const walked = { ...whole, ...forged }
   const { cut, to } = walked
   const findings: Array<string> = walked.finding === undefined ? [] : [walked.finding]
   findings.push(...misplaced.map(({ actual, path }) => `${path} is ${actual}`))
@@ -267,9 +297,7 @@ export const diagnose = Effect.fn("Ledger.diagnose")(function* ({
   const checkpoints = stated.flatMap((one) => {
     if (one._tag === "None") return []
     if (one._tag === "Unsound") return [one.number]
-    const { number, size } = one.checkpoint
-    const isOurs = size === 0 || walked.leafAt.get(size) === one.checkpoint.head.leafHash
-    return size <= to.seq && isOurs ? [] : [number]
+    return isOf(walked, one.checkpoint) ? [] : [one.checkpoint.number]
   })
   findings.push(...checkpoints.map((number) => `checkpoint ${number} states another history`))
   findings.push(...closes.map((id) => `the operation ${id} can never be finished`))

@@ -532,7 +532,7 @@ export const layerReader = (
   )
 
 /** A size that is none is a broken precondition: found when the ledger opens, not when it fills. */
-const checkSizes = (settings: Settings): void => {
+export const checkSizes = (settings: Settings): void => {
   const { checkpointEveryRows, groupRowsMax, lineBytesMax, segmentBytesMax, signMillisMax } =
     settings
   const sizes = {

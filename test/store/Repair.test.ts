@@ -252,6 +252,21 @@ describe("Repair", () => {
     })
   )
 
+  it.effect("is told how long lines may be, as opening is", () =>
+    Effect.gen(function* () {
+      const { directory } = yield* made
+      const lineBytesMax = 300
+      assert.strictEqual((yield* SealogNode.diagnose({ directory })).isNeeded, false)
+      const plan = yield* SealogNode.diagnose({ directory, lineBytesMax })
+      assert.match(plan.message, /a line of \d+ bytes, the limit is 300/)
+      assert.instanceOf(yield* Effect.flip(SealogNode.repair(plan, by)), Repair.PlanOutdated)
+      const done = yield* SealogNode.repair(plan, by, { lineBytesMax })
+      assert.strictEqual(done.head?.seq, 0)
+      const wrong = yield* Effect.exit(SealogNode.diagnose({ directory, lineBytesMax: 0 }))
+      assert.include(String(wrong), "lineBytesMax must be a whole number above 0")
+    })
+  )
+
   it.effect("refuses while somebody has the ledger open", () =>
     Effect.gen(function* () {
       const place = yield* made
