@@ -573,14 +573,21 @@ export const layer = <Rs extends ReadonlyArray<unknown> = readonly []>(
     Layer.provide(PolicyGate.layer<Rs[number]>(options.rules ?? []))
   )
 
-/** Verify the rows of a file that an operation has cut, by itself. Damage is an answer. */
+/**
+ * Verify the rows of a file that an operation has cut, by itself. Damage is an answer. Signatures are
+ * checked where `signatures` says whose they have to be.
+ */
 export const verifyPart = Effect.fnUntraced(function* (
   file: string,
-  options: Pick<Verify.VerifyOptions, "failuresMax"> & { readonly lineBytesMax?: number } = {}
+  options: Pick<Verify.VerifyOptions, "failuresMax"> & {
+    readonly lineBytesMax?: number
+    readonly signatures?: VerifyPart.Signed | undefined
+  } = {}
 ) {
   const hashes = yield* CurrentHashes
   const lineBytesMax = options.lineBytesMax ?? Segment.lineBytesMaxDefault
-  return yield* VerifyPart.part(file, hashes, { ...options, lineBytesMax })
+  const verify = yield* CurrentVerify
+  return yield* VerifyPart.part(file, hashes, { ...options, lineBytesMax, verify })
 })
 
 /**
