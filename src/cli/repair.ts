@@ -70,7 +70,7 @@ export const command = Command.make(
       }
     }
     const plan = yield* SealogNode.diagnose({ directory, publicKey })
-    if (!plan.isNeeded || !yes) {
+    if (!plan.hasSteps || !yes) {
       yield* show(plan, undefined, input.json)
       if (!plan.isNeeded) return
       yield* output.note("sealog: nothing was changed; add --yes to carry this out")

@@ -6,7 +6,7 @@
  * repair, as rows that can be read. Rows of the mirror beyond that, or all of them where it is of
  * another history, are kept as text and taken out. What opening mends by itself is no repair's.
  */
-import { Effect, Result, Schema } from "effect"
+import { Effect, Result } from "effect"
 import type { FileSystem, Path } from "effect"
 import type { SqlClient } from "effect/sql"
 import type { Head } from "../core/Chain.ts"
@@ -24,54 +24,11 @@ import { mirrorError } from "./errors.ts"
 import type { JournalFile, JournalReader, Misplaced } from "./Journal.ts"
 import type { Layout } from "./Layout.ts"
 import * as Mirror from "./Mirror.ts"
+import * as LedgerMarker from "./LedgerMarker.ts"
 import * as Operations from "./Operations.ts"
+import { RepairPlan } from "./RepairPlan.ts"
 
-const Place = Schema.Struct({ seq: Schema.Int, leafHash: Schema.String })
-
-/** What a repair would do. Nothing of it was done. */
-export class RepairPlan extends Schema.Class<RepairPlan>("sealog/RepairPlan")({
-  /** The directory, or in Cortex mode the file. */
-  ledger: Schema.String,
-  isFile: Schema.Boolean,
-  /** Why opening refuses, one sentence each; empty where nothing is to be repaired. */
-  findings: Schema.Array(Schema.String),
-  /** The newest row that is kept. */
-  to: Place,
-  /** The newest row that the mirror has; null where it cannot be read, or is empty. */
-  from: Schema.NullOr(Place),
-  /** Where the journal is cut: a file and a byte of it, with all files behind; null where not. */
-  cut: Schema.NullOr(Schema.Struct({ path: Schema.String, offset: Schema.Int })),
-  /** Files that are set aside, that of the mirror among them. */
-  foreign: Schema.Array(Schema.String),
-  checkpoints: Schema.Array(Schema.Int),
-  /** Rows of the mirror beyond this are taken out; null where it is left alone. */
-  mirrorUntil: Schema.NullOr(Schema.Int),
-  isMirrorUnreadable: Schema.Boolean,
-  /** Operations that were begun and can never be finished: they are closed as they stand. */
-  closes: Schema.Array(Schema.String),
-  /** An operation that the next open finishes; nothing else is judged before. */
-  pending: Schema.NullOr(Schema.String)
-}) {
-  /** Whether there is anything to repair. */
-  get isNeeded(): boolean {
-    return this.findings.length > 0
-  }
-
-  get message(): string {
-    const { checkpoints, closes, cut, findings, foreign, ledger, mirrorUntil, pending, to } = this
-    if (pending !== null) return `${ledger}: open it, which finishes the operation ${pending}`
-    if (!this.isNeeded) return `${ledger}: nothing to repair; opening it mends what may be mended`
-    const steps = [
-      ...(cut === null ? [] : [`set aside ${cut.path} from byte ${cut.offset} on, and all behind`]),
-      ...foreign.map((path) => `set aside ${path}`),
-      ...checkpoints.map((number) => `set aside checkpoint ${number}`),
-      ...(mirrorUntil === null ? [] : [`take the mirror back to row ${mirrorUntil}`]),
-      ...(this.isMirrorUnreadable ? ["set the mirror aside; opening makes it anew"] : []),
-      ...closes.map((id) => `close the operation ${id} as it stands`)
-    ]
-    return `${ledger}: ${findings.join("; ")}. A repair would keep rows 1 to ${to.seq}, and ${steps.join("; ")}.`
-  }
-}
+export { RepairPlan } from "./RepairPlan.ts"
 
 type Beyond = Parity.Mirrored & Pick<Position, "seq">
 
@@ -223,6 +180,8 @@ const pending = ({ format, name }: Layout, id: string): RepairPlan =>
     ledger: name,
     isFile: format === "cortex",
     findings: [],
+    remarks: [],
+    marker: null,
     to: { seq: 0, leafHash: Chain.start.leafHash },
     from: null,
     cut: null,
@@ -294,23 +253,29 @@ export const diagnose = Effect.fn("Ledger.diagnose")(function* ({
   // A mirror of before a rollback is taken back by opening.
   const judged = cutBy !== undefined && cutBy.to.seq <= to.seq ? undefined : mirror
   if (judged !== undefined) findings.push(judged.finding)
-  const checkpoints = stated.flatMap((one) => {
-    if (one._tag === "None") return []
-    if (one._tag === "Unsound") return [one.number]
-    return isOf(walked, one.checkpoint) ? [] : [one.checkpoint.number]
-  })
-  findings.push(...checkpoints.map((number) => `checkpoint ${number} states another history`))
+  const foreign = stated.flatMap((one) =>
+    one._tag === "Sound" && !isOf(walked, one.checkpoint) ? [one.checkpoint.number] : []
+  )
+  findings.push(...foreign.map((number) => `checkpoint ${number} states another history`))
+  // Opening passes them by; verification does not, and says so until they are set aside.
+  const unsound = stated.flatMap((one) => (one._tag === "Unsound" ? [one] : []))
+  const marker = yield* LedgerMarker.foreign(layout)
   findings.push(...closes.map((id) => `the operation ${id} can never be finished`))
   const place = ({ leafHash, seq }: Position) => ({ seq, leafHash })
   return new RepairPlan({
     ledger: layout.name,
     isFile: layout.format === "cortex",
     findings,
+    remarks: [
+      ...unsound.map(({ number }) => `Checkpoint ${number} does not hold together`),
+      ...marker.remarks
+    ],
+    marker: marker.text,
     to: place(to),
     from: settled === undefined || settled.head.seq === 0 ? null : place(settled.head),
     cut: cut === undefined ? null : { path: cut.path, offset: cut.offset },
     foreign: misplaced.map(misplacedPath),
-    checkpoints,
+    checkpoints: [...foreign, ...unsound.map(({ number }) => number)].toSorted((a, b) => a - b),
     mirrorUntil: judged?.until ?? null,
     isMirrorUnreadable,
     closes,

@@ -16,7 +16,6 @@ import * as Segment from "../core/Segment.ts"
 import * as Timestamp from "../core/Timestamp.ts"
 import { digest, folderOf } from "./carryOut.ts"
 import type * as Diagnosis from "./Diagnosis.ts"
-import type { RepairPlan } from "./Diagnosis.ts"
 import { diagnose } from "./Diagnosis.ts"
 import * as durable from "./durable.ts"
 import type { JournalError, MirrorError } from "./errors.ts"
@@ -28,6 +27,8 @@ import type { RequestInvalid } from "./Maintenance.ts"
 import { checkOperator, checkSaid, OperationFailed } from "./Maintenance.ts"
 import type { MarkerStale } from "./Marker.ts"
 import * as Operations from "./Operations.ts"
+import type { RepairPlan } from "./RepairPlan.ts"
+import { isSame } from "./RepairPlan.ts"
 import * as Rollback from "./Rollback.ts"
 
 /** The ledger is not any more what the diagnosis saw. Nothing was changed. */
@@ -186,8 +187,6 @@ const close = Effect.fnUntraced(function* (
   })
 })
 
-const isSame = (a: RepairPlan, b: RepairPlan): boolean => JSON.stringify(a) === JSON.stringify(b)
-
 /** Carry out a plan that a diagnosis has shown; the operation that it became. */
 export const repair = Effect.fn("Ledger.repair")(function* (
   ground: Ground,
@@ -203,7 +202,7 @@ export const repair = Effect.fn("Ledger.repair")(function* (
   if (!isSame(now, shown)) {
     return yield* new PlanOutdated({ expected: shown.message, actual: now.message })
   }
-  if (!now.isNeeded) {
+  if (!now.hasSteps) {
     return yield* new OperationFailed({
       operation: "",
       kind: "repair",

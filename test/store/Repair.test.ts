@@ -252,6 +252,37 @@ describe("Repair", () => {
     })
   )
 
+  it.effect("tells of a checkpoint that does not hold together, and needs none to open", () =>
+    Effect.gen(function* () {
+      const { directory } = yield* made
+      const junk = path.join(directory, "checkpoints", Checkpoint.name(7))
+      fs.writeFileSync(junk, "junk")
+      const plan = yield* SealogNode.diagnose({ directory })
+      assert.deepStrictEqual([plan.isNeeded, plan.hasSteps], [false, true])
+      assert.deepStrictEqual(plan.checkpoints, [7])
+      assert.match(plan.message, /nothing to repair.*Checkpoint 7 does not hold together/)
+      yield* using({ directory }, (ledger) =>
+        Effect.gen(function* () {
+          assert.strictEqual(ledger.opened._tag, "Clean")
+          assert.strictEqual((yield* ledger.verify())._tag, "Damaged")
+        })
+      )
+      const done = yield* SealogNode.repair(plan, by)
+      assert.strictEqual(done.outcome, "ok")
+      assert.isFalse(fs.existsSync(junk))
+      const kept = path.join(directory, "operations", done.id, "checkpoints", Checkpoint.name(7))
+      assert.strictEqual(fs.readFileSync(kept, "utf8"), "junk")
+      const after = yield* SealogNode.diagnose({ directory })
+      assert.deepStrictEqual([after.isNeeded, after.hasSteps], [false, false])
+      yield* using({ directory }, (ledger) =>
+        Effect.gen(function* () {
+          assert.strictEqual((yield* ledger.verify())._tag, "Intact")
+          assert.strictEqual((yield* ledger.checkpoint("next")).number, 8)
+        })
+      )
+    })
+  )
+
   it.effect("is told how long lines may be, as opening is", () =>
     Effect.gen(function* () {
       const { directory } = yield* made
