@@ -18,8 +18,8 @@ import { digest, folderOf } from "./carryOut.ts"
 import type * as Diagnosis from "./Diagnosis.ts"
 import { diagnose } from "./Diagnosis.ts"
 import * as durable from "./durable.ts"
-import type { JournalError, MirrorError } from "./errors.ts"
-import { journalError } from "./errors.ts"
+import type { MirrorError } from "./errors.ts"
+import { JournalError, journalError } from "./errors.ts"
 import type { JournalReader } from "./Journal.ts"
 import type { LockError } from "./Guard.ts"
 import type { LedgerMarker } from "./LedgerMarker.ts"
@@ -187,6 +187,25 @@ const close = Effect.fnUntraced(function* (
   })
 })
 
+/**
+ * Refuses names that a plan cannot say, or that lead nowhere: a name that is no UTF-8 is read as
+ * another one, and a plan that moves it could never be finished.
+ */
+const checkForeign = Effect.fnUntraced(function* ({ foreign }: RepairPlan) {
+  const paths = yield* Path.Path
+  for (const path of foreign) {
+    const isThere = Op.isName(paths.basename(path)) && (yield* durable.kindAt(path)) !== undefined
+    if (isThere) continue
+    return yield* new JournalError({
+      operation: "set aside",
+      path,
+      code: null,
+      cause: new Error("its name cannot be kept in a plan"),
+      hint: "Rename it, or move it away yourself, then diagnose again. Nothing was changed"
+    })
+  }
+})
+
 /** Carry out a plan that a diagnosis has shown; the operation that it became. */
 export const repair = Effect.fn("Ledger.repair")(function* (
   ground: Ground,
@@ -212,9 +231,12 @@ export const repair = Effect.fn("Ledger.repair")(function* (
       actual: now.message
     })
   }
+  yield* checkForeign(now)
   const { folder, id } = yield* Operations.begin(layout)
-  for (const closed of now.closes) yield* close(ground, closed, request, folder)
   const plan = yield* planOf(ground, id, now, request)
+  // Before anything is done: once placed, it is only ever finished.
+  yield* Operations.textOf(folder, plan)
+  for (const closed of now.closes) yield* close(ground, closed, request, folder)
   yield* marker.place(id, "repair", operator)
   yield* Operations.place(folder, plan)
   yield* Operations.carryOut(layout, folder, plan, writing)

@@ -369,6 +369,10 @@ export const begin = Effect.fnUntraced(function* (
   }
   const own = yield* statedIn(layout.checkpoints, hashes, verifier, numbers)
   const operations = yield* Operations.list(layout, hashes)
+  for (const { folder } of operations.filter(Operations.isForeign)) {
+    const why = reason("foreign_file", "an operation", "a foreign name")
+    verifier.remark("checkpoints", fileLine(folder), "", why)
+  }
   checkOrder(own, operations, verifier)
   const { checkpoint, signatures, tree } = given
   const all = [...own]

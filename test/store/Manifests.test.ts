@@ -339,7 +339,7 @@ describe("Manifests", () => {
           ["indexWithinBounds", "segmentsInOrder"]
         ],
         [
-          "INSERT INTO sealog_index SELECT -1, 'x', NULL, 't', NULL, NULL, 1, 0, 1, 'l'",
+          "INSERT INTO sealog_index SELECT -1, 'x', NULL, 't', NULL, NULL, 1, 0, 1, 'l', 0",
           ["seqGapless"]
         ],
         [

@@ -1,3 +1,4 @@
+import { execFileSync } from "node:child_process"
 import * as fs from "node:fs"
 import * as path from "node:path"
 import { DatabaseSync } from "node:sqlite"
@@ -251,6 +252,39 @@ describe("Repair", () => {
       assert.deepStrictEqual(snapshot(directory), before)
     })
   )
+
+  for (const [what, name] of [
+    ["with a backslash", "back\\\\slash"],
+    ["that is no UTF-8", "a\\377"]
+  ] as const) {
+    it.effect.skipIf(process.platform !== "linux")(
+      `refuses a foreign file of a name ${what}, as no plan can say it, and changes nothing`,
+      () =>
+        Effect.gen(function* () {
+          const { directory } = yield* made
+          const stuck = path.join(directory, "operations", "op_1")
+          fs.mkdirSync(stuck, { recursive: true })
+          fs.writeFileSync(path.join(stuck, "plan.json"), "{}")
+          // A shell's: not every runtime can write such a name, but each must live with it.
+          const shell = (command: string) =>
+            execFileSync("sh", ["-c", `${command} "$(printf '${name}')"`], {
+              cwd: path.join(directory, "segments")
+            })
+          shell("touch")
+          const plan = yield* SealogNode.diagnose({ directory })
+          assert.deepStrictEqual([plan.isNeeded, plan.foreign.length], [true, 1])
+          const error = yield* Effect.flip(SealogNode.repair(plan, by))
+          assert.strictEqual(error._tag, "JournalError")
+          assert.match(error.message, /move it away/)
+          assert.deepStrictEqual(fs.readdirSync(stuck), ["plan.json"])
+          assert.isFalse(fs.existsSync(path.join(directory, "marker")))
+          shell("rm")
+          const again = yield* SealogNode.diagnose({ directory })
+          yield* SealogNode.repair(again, by)
+          yield* using({ directory }, (ledger) => append(ledger, 1))
+        })
+    )
+  }
 
   it.effect("tells of a checkpoint that does not hold together, and needs none to open", () =>
     Effect.gen(function* () {
