@@ -44,6 +44,7 @@ import type { Process } from "./Marker.ts"
 import type { Source } from "./manifestChecks.ts"
 import * as Manifests from "./Manifests.ts"
 import * as Mirror from "./Mirror.ts"
+import * as OlderMirror from "./OlderMirror.ts"
 import * as Opening from "./Opening.ts"
 import type { OpenReport } from "./Opening.ts"
 import * as Operations from "./Operations.ts"
@@ -443,7 +444,8 @@ const openReadOnly = Effect.fnUntraced(function* (settings: Settings, reason: st
   const lineBytesMax = settings.lineBytesMax ?? Segment.lineBytesMaxDefault
   const journal = yield* Journal.makeReader(home.layout, { lineBytesMax })
   const ledgerId = HomeModule.signedName(paths, home.layout, home.identity)
-  const { reading } = yield* makeReading(journal, sql, hashes, ledgerId)
+  const made = yield* makeReading(journal, sql, hashes, ledgerId)
+  const reading = OlderMirror.reader(made.reading, sql)
   const head: Head = yield* reading.head
   const refused = Effect.fail(
     new Journal.JournalFinal({
@@ -527,7 +529,8 @@ export const layerReader = (
       const identity = yield* HomeModule.readIdentity(layout)
       const journal = yield* Journal.makeReader(layout, { lineBytesMax })
       const ledgerId = HomeModule.signedName(paths, layout, identity)
-      return Reader.of((yield* makeReading(journal, sql, hashes, ledgerId)).reading)
+      const { reading } = yield* makeReading(journal, sql, hashes, ledgerId)
+      return Reader.of(OlderMirror.reader(reading, sql))
     })
   )
 
@@ -628,5 +631,6 @@ export const verify = Effect.fnUntraced(function* (
   const ledgerId = HomeModule.signedName(paths, layout, identity)
   const verify = yield* CurrentVerify
   const look = Verify.journal(journal, hashes, { ...options, ledgerId, verify })
-  return yield* steady(layout, look, isIntact)
+  const verified = steady(layout, look, isIntact)
+  return yield* options.sql === undefined ? verified : OlderMirror.explained(options.sql)(verified)
 })

@@ -8,7 +8,7 @@
  */
 import { Clock, Effect, FileSystem, Path, Schema } from "effect"
 import type { SecureRandom } from "effect/crypto"
-import type { SqlClient } from "effect/sql"
+import { SqlClient } from "effect/sql"
 import type { Move, Operation, Request } from "../core/Operation.ts"
 import * as Checkpoint from "../core/Checkpoint.ts"
 import * as Op from "../core/Operation.ts"
@@ -26,6 +26,7 @@ import type { LedgerMarker } from "./LedgerMarker.ts"
 import type { RequestInvalid } from "./Maintenance.ts"
 import { checkOperator, checkSaid, OperationFailed } from "./Maintenance.ts"
 import type { MarkerStale } from "./Marker.ts"
+import * as Mirror from "./Mirror.ts"
 import * as Operations from "./Operations.ts"
 import type { RepairPlan } from "./RepairPlan.ts"
 import { isSame } from "./RepairPlan.ts"
@@ -232,6 +233,10 @@ export const repair = Effect.fn("Ledger.repair")(function* (
     })
   }
   yield* checkForeign(now)
+  // Rows are taken out of the tables of this version, as opening would have them.
+  if (writing !== undefined) {
+    yield* Effect.provideService(Mirror.migrate, SqlClient.SqlClient, writing)
+  }
   const { folder, id } = yield* Operations.begin(layout)
   const plan = yield* planOf(ground, id, now, request)
   // Before anything is done: once placed, it is only ever finished.
