@@ -404,7 +404,13 @@ export const begin = Effect.fnUntraced(function* (
       verifier.fail("index", fileLine(layout.mirror), "", wrongTree, 0)
     }
     for (const found of operations) {
-      const { folder, isEnded, plan } = found
+      const { folder, isEnded, plan, trouble } = found
+      if (!isEnded && (plan !== undefined || trouble !== undefined)) {
+        // Whoever is at it now, or opens the ledger next, changes what was found here.
+        const what = `the ${plan?.kind ?? "operation"} to have ended`
+        const why = reason("operation_unfinished", what, "it is under way, or was cut short")
+        verifier.remark("checkpoints", fileLine(folder), "", why)
+      }
       if (plan === undefined || !isEnded) continue
       if (!Operations.isCarriedOut(found)) {
         // What it kept may be any part of what it planned.
