@@ -72,9 +72,9 @@ export const command = Command.make(
     const plan = yield* SealogNode.diagnose({ directory, publicKey })
     if (!plan.hasSteps || !yes) {
       yield* show(plan, undefined, input.json)
-      if (!plan.isNeeded) return
+      if (!plan.hasSteps) return
       yield* output.note("sealog: nothing was changed; add --yes to carry this out")
-      return yield* found
+      return yield* plan.isNeeded ? found : Effect.void
     }
     const operation = yield* SealogNode.repair(plan, { operator, reason }, { publicKey })
     yield* show(plan, operation, input.json)

@@ -259,6 +259,7 @@ export const diagnose = Effect.fn("Ledger.diagnose")(function* ({
   findings.push(...foreign.map((number) => `checkpoint ${number} states another history`))
   // Opening passes them by; verification does not, and says so until they are set aside.
   const unsound = stated.flatMap((one) => (one._tag === "Unsound" ? [one] : []))
+  const strangers = (yield* Checkpoints.numbersIn(layout.checkpoints)).foreign
   const marker = yield* LedgerMarker.foreign(layout)
   findings.push(...closes.map((id) => `the operation ${id} can never be finished`))
   const place = ({ leafHash, seq }: Position) => ({ seq, leafHash })
@@ -268,6 +269,7 @@ export const diagnose = Effect.fn("Ledger.diagnose")(function* ({
     findings,
     remarks: [
       ...unsound.map(({ number }) => `Checkpoint ${number} does not hold together`),
+      ...strangers.map((path) => `${path} is no checkpoint; move it away`),
       ...marker.remarks
     ],
     marker: marker.text,

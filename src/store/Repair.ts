@@ -234,7 +234,7 @@ export const repair = Effect.fn("Ledger.repair")(function* (
   }
   yield* checkForeign(now)
   // Rows are taken out of the tables of this version, as opening would have them.
-  if (writing !== undefined) {
+  if (writing !== undefined && now.mirrorUntil !== null) {
     yield* Effect.provideService(Mirror.migrate, SqlClient.SqlClient, writing)
   }
   const { folder, id } = yield* Operations.begin(layout)

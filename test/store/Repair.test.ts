@@ -291,6 +291,13 @@ describe("Repair", () => {
       const { directory } = yield* made
       const junk = path.join(directory, "checkpoints", Checkpoint.name(7))
       fs.writeFileSync(junk, "junk")
+      const notes = path.join(directory, "checkpoints", "notes")
+      fs.writeFileSync(notes, "mine")
+      assert.include(
+        (yield* SealogNode.diagnose({ directory })).message,
+        `${notes} is no checkpoint`
+      )
+      fs.rmSync(notes)
       const plan = yield* SealogNode.diagnose({ directory })
       assert.deepStrictEqual([plan.isNeeded, plan.hasSteps], [false, true])
       assert.deepStrictEqual(plan.checkpoints, [7])
