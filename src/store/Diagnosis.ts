@@ -26,9 +26,23 @@ import type { Layout } from "./Layout.ts"
 import * as Mirror from "./Mirror.ts"
 import * as LedgerMarker from "./LedgerMarker.ts"
 import * as Operations from "./Operations.ts"
-import { RepairPlan } from "./RepairPlan.ts"
+import { pending, RepairPlan } from "./RepairPlan.ts"
 
 export { RepairPlan } from "./RepairPlan.ts"
+
+/** A mirror that can be read, and its newest row. */
+interface Looked {
+  readonly sql: SqlClient.SqlClient
+  readonly settled: Mirror.Settled
+}
+
+const mirrorOf = (sql: SqlClient.SqlClient): Effect.Effect<Looked, MirrorError> =>
+  Mirror.settled(sql).pipe(
+    Effect.mapBoth({
+      onSuccess: (settled) => ({ sql, settled }),
+      onFailure: mirrorError("read its head")
+    })
+  )
 
 type Beyond = Parity.Mirrored & Pick<Position, "seq">
 
@@ -53,10 +67,11 @@ const walk = Effect.fnUntraced(function* (
   journal: JournalReader,
   files: ReadonlyArray<JournalFile>,
   sizes: ReadonlySet<number>,
-  settled: number,
-  sql: SqlClient.SqlClient | undefined,
+  mirror: Looked | undefined,
   hashes: Hashes.Hashes
 ) {
+  const sql = mirror?.sql
+  const settled = mirror?.settled.head.seq ?? 0
   const tail = new Recovery.TailScan(Chain.start, journal.format, hashes)
   const leafAt = new Map<number, string>()
   let differsAt: number | undefined
@@ -130,11 +145,10 @@ const walk = Effect.fnUntraced(function* (
 })
 
 /** What the mirror has beyond what is kept, in one sentence, and how far it is taken back. */
-const judgeMirror = Effect.fnUntraced(function* (
+const divergence = Effect.fnUntraced(function* (
   journal: JournalReader,
   files: ReadonlyArray<JournalFile>,
-  sql: SqlClient.SqlClient,
-  settled: Mirror.Settled,
+  { settled, sql }: Looked,
   walked: Walked,
   hashes: Hashes.Hashes
 ) {
@@ -158,6 +172,20 @@ const judgeMirror = Effect.fnUntraced(function* (
   return { finding: "events and journal differ in rows beyond the mirror's newest", until: 0 }
 })
 
+/** As `divergence`; a mirror of before a rollback is taken back by opening. */
+const judgeMirror = Effect.fnUntraced(function* (
+  journal: JournalReader,
+  files: ReadonlyArray<JournalFile>,
+  mirror: Looked,
+  walked: Walked,
+  hashes: Hashes.Hashes
+) {
+  const found = yield* divergence(journal, files, mirror, walked, hashes)
+  if (found === undefined) return undefined
+  const cutBy = yield* Anchor.cutBy(mirror.sql, journal, mirror.settled.head, hashes)
+  return cutBy !== undefined && cutBy.to.seq <= walked.to.seq ? undefined : found
+})
+
 /** What is looked at, and through what. */
 export interface Ground {
   readonly journal: JournalReader
@@ -172,26 +200,16 @@ export interface Ground {
 const isOf = ({ leafAt, to }: Walked, { head, size }: Checkpoint): boolean =>
   size <= to.seq && (size === 0 || leafAt.get(size) === head.leafHash)
 
+const place = ({ leafHash, seq }: Position) => ({ seq, leafHash })
+
 const misplacedPath = ({ path }: Misplaced) => path
 
-/** Nothing to repair as yet. */
-const pending = ({ format, name }: Layout, id: string): RepairPlan =>
-  new RepairPlan({
-    ledger: name,
-    isFile: format === "cortex",
-    findings: [],
-    remarks: [],
-    marker: null,
-    to: { seq: 0, leafHash: Chain.start.leafHash },
-    from: null,
-    cut: null,
-    foreign: [],
-    checkpoints: [],
-    mirrorUntil: null,
-    isMirrorUnreadable: false,
-    closes: [],
-    pending: id
-  })
+/** What is told of the checkpoints, and keeps no ledger from opening. */
+const remarksOf = (layout: Layout, unsound: ReadonlyArray<number>) =>
+  Effect.map(Checkpoints.numbersIn(layout.checkpoints), ({ foreign }) => [
+    ...unsound.map((number) => `Checkpoint ${number} does not hold together`),
+    ...foreign.map((path) => `${path} is no checkpoint; move it away`)
+  ])
 
 /** Look at everything, change nothing. */
 export const diagnose = Effect.fn("Ledger.diagnose")(function* ({
@@ -213,24 +231,21 @@ export const diagnose = Effect.fn("Ledger.diagnose")(function* ({
     if (standing === "finishable") return pending(layout, found.id)
     if (standing === "stuck") closes.push(found.id)
   }
-  const settled =
-    sql === undefined
-      ? undefined
-      : yield* Effect.mapError(Mirror.settled(sql), mirrorError("read its head"))
+  const mirror = sql === undefined ? undefined : yield* mirrorOf(sql)
   const stated = yield* Checkpoints.list(layout, hashes)
   // Last: beside a writer the journal has at least what the others have stated before.
   const { files, misplaced } = yield* journal.listing
   const sizes = new Set(
     stated.flatMap((one) => (one._tag === "Sound" ? [one.checkpoint.size] : []))
   )
-  const whole = yield* walk(journal, files, sizes, settled?.head.seq ?? 0, sql, hashes)
+  const whole = yield* walk(journal, files, sizes, mirror, hashes)
   const forged = yield* DiagnosisSignatures.find(
     {
       journal,
       files,
       hashes,
       judging,
-      mirror: sql === undefined || settled === undefined ? undefined : { sql, settled },
+      mirror,
       checkpoints: stated.flatMap((one) =>
         one._tag === "Sound" && isOf(whole, one.checkpoint) ? [one.checkpoint] : []
       )
@@ -242,42 +257,28 @@ export const diagnose = Effect.fn("Ledger.diagnose")(function* ({
   const findings: Array<string> = walked.finding === undefined ? [] : [walked.finding]
   findings.push(...misplaced.map(({ actual, path }) => `${path} is ${actual}`))
   if (isMirrorUnreadable) findings.push("the mirror cannot be read")
-  const mirror =
-    sql === undefined || settled === undefined
-      ? undefined
-      : yield* judgeMirror(journal, files, sql, settled, walked, hashes)
-  const cutBy =
-    mirror === undefined || sql === undefined || settled === undefined
-      ? undefined
-      : yield* Anchor.cutBy(sql, journal, settled.head, hashes)
-  // A mirror of before a rollback is taken back by opening.
-  const judged = cutBy !== undefined && cutBy.to.seq <= to.seq ? undefined : mirror
+  const judged =
+    mirror === undefined ? undefined : yield* judgeMirror(journal, files, mirror, walked, hashes)
   if (judged !== undefined) findings.push(judged.finding)
   const foreign = stated.flatMap((one) =>
     one._tag === "Sound" && !isOf(walked, one.checkpoint) ? [one.checkpoint.number] : []
   )
   findings.push(...foreign.map((number) => `checkpoint ${number} states another history`))
   // Opening passes them by; verification does not, and says so until they are set aside.
-  const unsound = stated.flatMap((one) => (one._tag === "Unsound" ? [one] : []))
-  const strangers = (yield* Checkpoints.numbersIn(layout.checkpoints)).foreign
+  const unsound = stated.flatMap((one) => (one._tag === "Unsound" ? [one.number] : []))
   const marker = yield* LedgerMarker.foreign(layout)
   findings.push(...closes.map((id) => `the operation ${id} can never be finished`))
-  const place = ({ leafHash, seq }: Position) => ({ seq, leafHash })
   return new RepairPlan({
     ledger: layout.name,
     isFile: layout.format === "cortex",
     findings,
-    remarks: [
-      ...unsound.map(({ number }) => `Checkpoint ${number} does not hold together`),
-      ...strangers.map((path) => `${path} is no checkpoint; move it away`),
-      ...marker.remarks
-    ],
+    remarks: [...(yield* remarksOf(layout, unsound)), ...marker.remarks],
     marker: marker.text,
     to: place(to),
-    from: settled === undefined || settled.head.seq === 0 ? null : place(settled.head),
+    from: mirror === undefined || mirror.settled.head.seq === 0 ? null : place(mirror.settled.head),
     cut: cut === undefined ? null : { path: cut.path, offset: cut.offset },
     foreign: misplaced.map(misplacedPath),
-    checkpoints: [...foreign, ...unsound.map(({ number }) => number)].toSorted((a, b) => a - b),
+    checkpoints: [...foreign, ...unsound].toSorted((a, b) => a - b),
     mirrorUntil: judged?.until ?? null,
     isMirrorUnreadable,
     closes,

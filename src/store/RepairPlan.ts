@@ -6,7 +6,9 @@
  * reasons, whatever marker stands there: it is gone before a repair begins.
  */
 import { Schema } from "effect"
+import * as Chain from "../core/Chain.ts"
 import { markerSaid } from "./Guard.ts"
+import type { Layout } from "./Layout.ts"
 
 const Place = Schema.Struct({ seq: Schema.Int, leafHash: Schema.String })
 
@@ -83,6 +85,25 @@ export class RepairPlan extends Schema.Class<RepairPlan>("sealog/RepairPlan")({
     ]
   }
 }
+
+/** Nothing to repair as yet: opening finishes this operation first. */
+export const pending = ({ format, name }: Layout, id: string): RepairPlan =>
+  new RepairPlan({
+    ledger: name,
+    isFile: format === "cortex",
+    findings: [],
+    remarks: [],
+    marker: null,
+    to: { seq: 0, leafHash: Chain.start.leafHash },
+    from: null,
+    cut: null,
+    foreign: [],
+    checkpoints: [],
+    mirrorUntil: null,
+    isMirrorUnreadable: false,
+    closes: [],
+    pending: id
+  })
 
 /** Whether two plans would do the same, for the same reasons. */
 export const isSame = (a: RepairPlan, b: RepairPlan): boolean =>

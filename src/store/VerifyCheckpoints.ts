@@ -345,6 +345,21 @@ const cutHistory = Effect.fnUntraced(function* (
   }
 })
 
+/** What a reader should know of a folder of `operations/`; what it cut is not looked into here. */
+const oddityOf = (found: Found): Reason | undefined => {
+  const { isEnded, plan, trouble } = found
+  if (Operations.isForeign(found)) return reason("foreign_file", "an operation", "a foreign name")
+  if (!isEnded && (plan !== undefined || trouble !== undefined)) {
+    // Whoever is at it now, or opens the ledger next, changes what was found here.
+    const expected = `the ${plan?.kind ?? "operation"} to have ended`
+    return reason("operation_unfinished", expected, "it is under way, or was cut short")
+  }
+  // What one that was closed has kept may be any part of what it planned.
+  return plan === undefined || !isEnded || Operations.isCarriedOut(found)
+    ? undefined
+    : reason("operation_closed", `the ${plan.kind} as planned`, "closed by a repair")
+}
+
 /** Begin: reads what states the rows, and answers what is to be shown them. */
 export const begin = Effect.fnUntraced(function* (
   reader: JournalReader,
@@ -369,10 +384,6 @@ export const begin = Effect.fnUntraced(function* (
   }
   const own = yield* statedIn(layout.checkpoints, hashes, verifier, numbers)
   const operations = yield* Operations.list(layout, hashes)
-  for (const { folder } of operations.filter(Operations.isForeign)) {
-    const why = reason("foreign_file", "an operation", "a foreign name")
-    verifier.remark("checkpoints", fileLine(folder), "", why)
-  }
   checkOrder(own, operations, verifier)
   const { checkpoint, signatures, tree } = given
   const all = [...own]
@@ -404,20 +415,10 @@ export const begin = Effect.fnUntraced(function* (
       verifier.fail("index", fileLine(layout.mirror), "", wrongTree, 0)
     }
     for (const found of operations) {
-      const { folder, isEnded, plan, trouble } = found
-      if (!isEnded && (plan !== undefined || trouble !== undefined)) {
-        // Whoever is at it now, or opens the ledger next, changes what was found here.
-        const what = `the ${plan?.kind ?? "operation"} to have ended`
-        const why = reason("operation_unfinished", what, "it is under way, or was cut short")
-        verifier.remark("checkpoints", fileLine(folder), "", why)
-      }
-      if (plan === undefined || !isEnded) continue
-      if (!Operations.isCarriedOut(found)) {
-        // What it kept may be any part of what it planned.
-        const why = reason("operation_closed", `the ${plan.kind} as planned`, "closed by a repair")
-        verifier.remark("checkpoints", fileLine(folder), "", why)
-        continue
-      }
+      const { folder, plan } = found
+      const oddity = oddityOf(found)
+      if (oddity !== undefined) verifier.remark("checkpoints", fileLine(folder), "", oddity)
+      if (plan === undefined || !Operations.isCarriedOut(found)) continue
       yield* cutHistory(reader, operations, { folder, plan }, hashes, verifier, signatures)
     }
   })
