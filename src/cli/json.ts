@@ -136,6 +136,8 @@ export const repairPlan = (plan: RepairPlan) => ({
   ledger: plan.ledger,
   needed: plan.isNeeded,
   findings: plan.findings,
+  remarks: plan.remarks,
+  marker: plan.marker,
   to: position(plan.to),
   from: position(plan.from),
   cut: plan.cut,

@@ -7,11 +7,11 @@
  */
 import { Clock, Effect, Option, Result } from "effect"
 import { Argument, Command, Flag } from "effect/cli"
-import { Signature } from "effect/crypto"
 import * as Hex from "effect/encoding/Hex"
 import type { LockMarker } from "../core/LockMarker.ts"
 import * as Takeover from "../core/Takeover.ts"
 import * as Timestamp from "../core/Timestamp.ts"
+import * as Ed25519Keys from "../platform/Ed25519Keys.ts"
 import * as durable from "../store/durable.ts"
 import { journalError } from "../store/errors.ts"
 import { deploymentDefault } from "../store/LedgerMarker.ts"
@@ -107,19 +107,18 @@ const quarantine = Command.make(
   )
 )
 
-/** The bytes of a small file, for its owner alone where it must be. */
+/** The bytes of a small file. */
 const bytesOf = Effect.fnUntraced(
   function* (path: string, bytesMax: number) {
     const file = yield* durable.open(path, "r")
-    const bytes = yield* durable.readRange(file, 0, bytesMax + 1)
-    return { bytes, mode: (yield* file.stat).mode & 0o777 }
+    return yield* durable.readRange(file, 0, bytesMax + 1)
   },
   (effect, path) => effect.pipe(Effect.scoped, Effect.mapError(journalError("read", path)))
 )
 
 const statementIn = Effect.fnUntraced(function* (path: string) {
   yield* durable.existing(path)
-  const { bytes } = yield* bytesOf(path, Takeover.bytesMax)
+  const bytes = yield* bytesOf(path, Takeover.bytesMax)
   const decoded = Takeover.decode(bytes)
   if (Result.isSuccess(decoded)) return decoded.success
   return yield* new Ending({ code: 1, text: `${path}: ${decoded.failure.message}` })
@@ -168,19 +167,6 @@ const takeover = Command.make(
   )
 )
 
-/** The key in a file: the 32 bytes of an Ed25519 seed, for its owner alone. */
-const keyIn = Effect.fnUntraced(function* (path: string) {
-  yield* durable.existing(path)
-  const { bytes, mode } = yield* bytesOf(path, 32)
-  const refuse = (reason: string) => new Ending({ code: 2, text: `the key file ${path} ${reason}` })
-  if ((mode & 0o077) !== 0) return yield* refuse("is open to others; its mode must be 0600")
-  if (bytes.byteLength !== 32) return yield* refuse("does not hold 32 bytes, an Ed25519 seed")
-  const privateKey = yield* Signature.privateKey(Signature.ed25519, bytes)
-  const signatures = yield* Signature.Signature
-  const publicKey = yield* Signature.toBytes(yield* signatures.publicKeyOf(privateKey))
-  return { publicKey, sign: (data: Uint8Array) => signatures.sign(privateKey, data) }
-})
-
 /** The stale marker that a statement would be about. */
 const staleMarker = Effect.fnUntraced(function* (input: Place) {
   const lock = yield* StoreLock.StoreLock
@@ -198,10 +184,10 @@ const signed = Effect.fnUntraced(function* (
   marker: LockMarker,
   input: { readonly key: string; readonly minutes: number; readonly acceptUnknownHolder: boolean }
 ) {
-  const { publicKey, sign } = yield* keyIn(input.key)
+  const { publicKey, sign } = yield* Ed25519Keys.fromFile(input.key)
   const now = yield* Clock.currentTimeMillis
   const claims = Takeover.claimsFor(marker, {
-    publicKey,
+    publicKey: yield* Effect.fromResult(Hex.decode(publicKey)),
     notBefore: Timestamp.fromMillis(now),
     notAfter: Timestamp.fromMillis(now + input.minutes * 60_000),
     unknownHolderAccepted: input.acceptUnknownHolder
@@ -216,7 +202,7 @@ const statement = Command.make(
     ...place,
     key: Flag.String("key").pipe(
       Flag.withMetavar("FILE"),
-      Flag.withDescription("Your private key: the 32 bytes of an Ed25519 seed, mode 0600")
+      Flag.withDescription("Your private key, as keygen makes it: an Ed25519 seed, mode 0600")
     ),
     minutes: Flags.count("minutes", "minutes", "How long it may be used").pipe(
       Flag.withDefault(60)
@@ -234,8 +220,7 @@ const statement = Command.make(
   Command.withDescription(
     "Sign that the holder a stale marker names is gone, and print the statement. Look first: the " +
       "process must have ended, and what it began must be understood."
-  ),
-  Command.provide(Signature.layerWebCrypto)
+  )
 )
 
 export const command = Command.make("lock").pipe(

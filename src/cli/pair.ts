@@ -2,7 +2,7 @@
  * What `replay` and `parity` work on: a ledger, or two files that are none.
  *
  *   sealog parity DIR
- *   sealog parity --jsonl FILE --sqlite FILE
+ *   sealog parity --jsonl FILE --sqlite FILE [--public-key HEX]
  *
  * Both files must be there: neither command makes one. Parity opens the database for reading only.
  */
@@ -29,25 +29,41 @@ export const config = {
     Flag.withMetavar("FILE"),
     Flag.optional
   ),
+  publicKey: Flag.String("public-key").pipe(
+    Flag.withDescription("With --jsonl: the key of its first row; every row must be signed"),
+    Flag.withMetavar("HEX"),
+    Flag.optional
+  ),
   json: Flags.json
 }
 
 /** What the command line named. */
 export type Work =
   | { readonly _tag: "Ledger"; readonly directory: string }
-  | { readonly _tag: "Files"; readonly jsonl: string; readonly sqlite: string }
+  | {
+      readonly _tag: "Files"
+      readonly jsonl: string
+      readonly sqlite: string
+      readonly publicKey: string | undefined
+    }
 
 export const workOf = (input: {
   readonly directory: Option.Option<string>
   readonly jsonl: Option.Option<string>
   readonly sqlite: Option.Option<string>
+  readonly publicKey: Option.Option<string>
 }): Effect.Effect<Work, Ending> => {
   const { directory, jsonl, sqlite } = input
+  const publicKey = Option.getOrUndefined(input.publicKey)
   if (Option.isSome(directory) && Option.isNone(jsonl) && Option.isNone(sqlite)) {
+    if (publicKey !== undefined) {
+      const text = "--public-key goes with --jsonl; of a ledger: sealog verify --public-key HEX DIR"
+      return Effect.fail(new Ending({ code: 2, text }))
+    }
     return Effect.succeed({ _tag: "Ledger", directory: directory.value })
   }
   if (Option.isNone(directory) && Option.isSome(jsonl) && Option.isSome(sqlite)) {
-    return Effect.succeed({ _tag: "Files", jsonl: jsonl.value, sqlite: sqlite.value })
+    return Effect.succeed({ _tag: "Files", jsonl: jsonl.value, sqlite: sqlite.value, publicKey })
   }
   const text = "name either the directory of a ledger, or both --jsonl FILE and --sqlite FILE"
   return Effect.fail(new Ending({ code: 2, text }))

@@ -61,7 +61,10 @@ const ofLedger = Effect.fnUntraced(function* (layout: Layout) {
 const reportOf = Effect.fnUntraced(function* (work: Pair.Work) {
   if (work._tag === "Files") {
     const layer = Pair.layerSqlite(work.sqlite, "read")
-    return yield* Effect.provide(FilePair.parity(work.jsonl, { listMax }), layer)
+    return yield* Effect.provide(
+      FilePair.parity(work.jsonl, { listMax, publicKey: work.publicKey }),
+      layer
+    )
   }
   const layout = yield* Target.mirrored(work.directory)
   return yield* Effect.provide(ofLedger(layout), SealogNode.layerMirrorReadOnly(layout.mirror))

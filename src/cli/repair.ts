@@ -5,12 +5,13 @@
  * out that plan under the ledger's guard. What it sets aside is kept, and its paths are printed. A
  * rebuild opens the ledger; one that does not open wants a repair.
  */
-import { Effect } from "effect"
+import { Effect, Option, Result } from "effect"
 import { Argument, Command, Flag } from "effect/cli"
+import * as Attestation from "../core/Attestation.ts"
 import type { Operation } from "../core/Operation.ts"
 import * as SealogNode from "../platform/SealogNode.ts"
 import type { RepairPlan } from "../store/Diagnosis.ts"
-import { found, plain } from "./Ending.ts"
+import { Ending, found, plain } from "./Ending.ts"
 import * as Flags from "./flags.ts"
 import * as json from "./json.ts"
 import * as Opening from "./opening.ts"
@@ -49,18 +50,33 @@ const show = Effect.fnUntraced(function* (
 
 export const command = Command.make(
   "repair",
-  { ...config, yes: Flags.on("yes", "Carry out the plan that is shown") },
+  {
+    ...config,
+    publicKey: Flag.String("public-key").pipe(
+      Flag.withMetavar("HEX"),
+      Flag.withDescription("Of a signed ledger: the key of its first signed row"),
+      Flag.optional
+    ),
+    yes: Flags.on("yes", "Carry out the plan that is shown")
+  },
   Effect.fnUntraced(function* ({ directory, operator, reason, yes, ...input }) {
     const output = yield* Output
     yield* Target.ledger(directory)
-    const plan = yield* SealogNode.diagnose({ directory })
-    if (!plan.isNeeded || !yes) {
-      yield* show(plan, undefined, input.json)
-      if (!plan.isNeeded) return
-      yield* output.note("sealog: nothing was changed; add --yes to carry this out")
-      return yield* found
+    const publicKey = Option.getOrUndefined(input.publicKey)
+    if (publicKey !== undefined) {
+      const key = Attestation.genesis(publicKey)
+      if (Result.isFailure(key)) {
+        return yield* new Ending({ code: 2, text: key.failure.message })
+      }
     }
-    const operation = yield* SealogNode.repair(plan, { operator, reason })
+    const plan = yield* SealogNode.diagnose({ directory, publicKey })
+    if (!plan.hasSteps || !yes) {
+      yield* show(plan, undefined, input.json)
+      if (!plan.hasSteps) return
+      yield* output.note("sealog: nothing was changed; add --yes to carry this out")
+      return yield* plan.isNeeded ? found : Effect.void
+    }
+    const operation = yield* SealogNode.repair(plan, { operator, reason }, { publicKey })
     yield* show(plan, operation, input.json)
   })
 ).pipe(

@@ -34,7 +34,10 @@ const reportOf = Effect.fnUntraced(function* (work: Pair.Work) {
   if (work._tag === "Files") {
     const layer = Pair.layerSqlite(work.sqlite, "write")
     return yield* Effect.provide(
-      FilePair.replay(work.jsonl, { listMax: Number.POSITIVE_INFINITY }),
+      FilePair.replay(work.jsonl, {
+        listMax: Number.POSITIVE_INFINITY,
+        publicKey: work.publicKey
+      }),
       layer
     )
   }

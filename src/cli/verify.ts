@@ -4,7 +4,8 @@
  * With --public-key every row must be signed by that key, or by one it was handed to.
  * Takes no guard and changes no row, so it runs beside a writer. Of a ledger the mirror is compared
  * too, where there is one, and what its checkpoints state. Every failure is listed, and in words what
- * was not proven. Rows that an operation has cut are verified by themselves.
+ * was not proven. Rows that an operation has cut are verified by themselves; of these the key is that
+ * of the first of them.
  */
 import { Effect, Option, Path, Result } from "effect"
 import { Argument, Command, Flag } from "effect/cli"
@@ -15,6 +16,8 @@ import * as SealogNode from "../platform/SealogNode.ts"
 import * as Checkpoints from "../store/Checkpoints.ts"
 import * as durable from "../store/durable.ts"
 import * as FilePair from "../store/FilePair.ts"
+import * as Home from "../store/Home.ts"
+import * as Layout from "../store/Layout.ts"
 import * as Ledger from "../store/Ledger.ts"
 import { ReadSql } from "../store/ReadSql.ts"
 import { Ending, found, plain } from "./Ending.ts"
@@ -52,11 +55,23 @@ const ofDirectory = Effect.fnUntraced(function* (
   )
 })
 
+/** Rows that an operation has cut, in the folder of a ledger whose name their signatures have. */
+const ofCut = Effect.fnUntraced(function* (file: string, publicKey: string | undefined) {
+  if (publicKey === undefined) return yield* Ledger.verifyPart(file, all)
+  const paths = yield* Path.Path
+  const root = paths.resolve(file, "../../../..")
+  const log = root.replace(/\.sealog$/, "")
+  const isLog = log !== root && (yield* durable.kindAt(log)) === "File"
+  const layout = Layout.of(paths, isLog ? { file: log } : { directory: root })
+  const ledgerId = Home.signedName(paths, layout, yield* Home.readIdentity(layout))
+  return yield* Ledger.verifyPart(file, { ...all, signatures: { ledgerId, publicKey } })
+})
+
 const ofFile = Effect.fnUntraced(function* (file: string, { publicKey, signedFrom }: Options) {
   const paths = yield* Path.Path
   if (Segment.firstSeq(paths.basename(file)) !== undefined) {
     const isCut = paths.basename(paths.resolve(file, "../../..")) === "operations"
-    if (isCut) return yield* Ledger.verifyPart(file, all)
+    if (isCut) return yield* ofCut(file, publicKey)
     const text =
       `${file} is one segment of a ledger, whose rows link to those of the segment before. ` +
       `Verify the ledger: sealog verify ${paths.resolve(file, "../..")}`

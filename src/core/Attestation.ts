@@ -142,17 +142,13 @@ export const rotationDraft = (
     rotation.draftOf(handOver, whole)
   )
 
-/**
- * The name of whoever holds a key: `operator:` and the BLAKE3 of its 32 bytes in hex. Nobody can
- * claim another's: it is made of the key that signs.
- */
+/** `Takeover.operatorId` of a key in hex, which is refused where it is no key to sign under. */
 export const operatorId = (
   publicKey: string,
   hashes: Hashes.Hashes = Hashes.noble
 ): Result.Result<string, PublicKey.PublicKeyInvalid> =>
-  Result.map(
-    PublicKey.parse(publicKey),
-    (hex) => `operator:${hashes.blake3Hex(PublicKey.bytesOf(hex))}`
+  Result.map(PublicKey.parse(publicKey), (hex) =>
+    PublicKey.operatorId(PublicKey.bytesOf(hex), hashes)
   )
 
 type Row = Signed &

@@ -103,6 +103,8 @@ export interface Signatures extends Omit<Signing.Following, "genesis"> {
   readonly signing: Signing.Signing
   /** Whether the key was given by whoever asks, rather than stated by the ledger itself. */
   readonly isGiven: boolean
+  /** Whether nobody knows what the first signature rests on, so that `verify` takes it for right. */
+  readonly isFirstBelieved?: boolean | undefined
 }
 
 const failuresMaxDefault = 1_000
@@ -125,6 +127,8 @@ export class Verifier {
   /** The line that was taken last. */
   private line: Line | undefined
   private readonly follower: Follower | undefined
+  /** The first row that carries a signature. */
+  private signedSeq: number | undefined
   rows = 0
 
   constructor(options: VerifierOptions) {
@@ -266,6 +270,7 @@ export class Verifier {
         (level === "signatures" && noSignatures)
       checks.set(level, this.failedLevels.has(level) ? "Failed" : skip ? "Skipped" : "Passed")
     }
+    const believedSeq = signatures?.isFirstBelieved === true ? this.signedSeq : undefined
     const common = {
       path: this.options.path,
       rows: this.rows - this.first,
@@ -274,6 +279,8 @@ export class Verifier {
       remarks: this.remarks,
       notProven: notProven(checks, this.options.format, {
         ...proven,
+        isUnchecked: this.signedSeq !== undefined && noSignatures,
+        believedSeq,
         signer: signatures && {
           key: signatures.signing.firstPublicKey,
           isGiven: signatures.isGiven,
@@ -331,6 +338,7 @@ export class Verifier {
   }
 
   private checkSignature(event: Event, line: Line): void {
+    if (event.signature !== undefined) this.signedSeq ??= event.seq
     const found = this.follower?.take(event)
     if (found === undefined) return
     const { failure, remarks } = found

@@ -15,6 +15,7 @@ import * as Json from "./CanonicalJson.ts"
 import * as Checkpoint from "./Checkpoint.ts"
 import type { Position } from "./Event.ts"
 import * as Hashes from "./Hashes.ts"
+import { clip } from "./jsonError.ts"
 import * as Segment from "./Segment.ts"
 
 export const Kind = Schema.Literals(["recovery", "rollback", "repair", "rebuild", "import"])
@@ -164,13 +165,43 @@ export const decodePlan = (
   return encodePlan(plan) === text && hashOf(plan, hashes) === plan.hash ? plan : undefined
 }
 
+/** The longest `plan.json`: it names every file that it moves, more than one ledger in use has. */
+export const planBytesMax = 16 * 1024 * 1024
+
+/** The longest `outcome.json`: four texts of `saidMax`, however they are spelled. */
+export const outcomeBytesMax = 256 * 1024
+
+/** The text of a plan, or why it could not be read back. */
+export const planText = (
+  plan: Plan,
+  hashes: Hashes.Hashes = Hashes.noble
+): Result.Result<string, { readonly expected: string; readonly actual: string }> => {
+  const names = [...plan.cut.map(({ kept }) => kept), ...plan.move.map(({ name }) => name)]
+  const odd = names.find((name) => !isName(name))
+  if (odd !== undefined) {
+    const actual = `a name that it cannot keep, ${JSON.stringify(clip(odd))}`
+    return Result.fail({ expected: "names of one directory", actual })
+  }
+  const text = encodePlan(plan)
+  const { byteLength } = utf8.encode(text)
+  if (byteLength > planBytesMax) {
+    return Result.fail({
+      expected: `a plan of at most ${planBytesMax} bytes`,
+      actual: `one of ${byteLength}, which names ${names.length} files`
+    })
+  }
+  return decodePlan(text, hashes) === undefined
+    ? Result.fail({ expected: "a plan that can be read back", actual: "one that cannot" })
+    : Result.succeed(text)
+}
+
 /** The outcome that a text holds; undefined for any other. */
 export const decodeOutcome = (text: string): Outcome | undefined =>
   Result.getOrUndefined(outcomeFromDisk(text))
 
 /** Whether a text names an entry of one directory, and nothing elsewhere. */
-const isName = (text: string): boolean =>
-  text !== "" && text !== "." && text !== ".." && !/[/\\\0]/.test(text)
+export const isName = (text: string): boolean =>
+  text !== "" && text !== "." && text !== ".." && text.isWellFormed() && !/[/\\\0]/.test(text)
 
 /** Nothing that is kept takes the place of a plan or an outcome. */
 const isCutName = ({ kept, rows }: Cut): boolean =>

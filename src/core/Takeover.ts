@@ -23,7 +23,10 @@ import { members } from "./jsonText.ts"
 import { valueOf } from "./jsonValue.ts"
 import type { LockMarker } from "./LockMarker.ts"
 import { render } from "./LockMarker.ts"
+import { operatorId } from "./publicKey.ts"
 import * as Timestamp from "./Timestamp.ts"
+
+export { operatorId } from "./publicKey.ts"
 
 /** What this version writes and takes. */
 export const kind = "sealog.store-lock.takeover"
@@ -119,12 +122,6 @@ export interface Circumstances {
   /** Ed25519. Must answer false, and not throw, for bytes that are no key or no signature. */
   readonly verify: (publicKey: Uint8Array, message: Uint8Array, signature: Uint8Array) => boolean
   readonly hashes?: Hashes.Hashes | undefined
-}
-
-/** The id of whoever has this key, 32 bytes: nobody can claim it who has not. Throws otherwise. */
-export const operatorId = (publicKey: Uint8Array, hashes: Hashes.Hashes = Hashes.noble): string => {
-  if (publicKey.byteLength !== 32) throw new RangeError(`not 32 bytes: ${publicKey.byteLength}`)
-  return `operator:${hashes.blake3Hex(publicKey)}`
 }
 
 /** SHA-256 of the text that a marker has. */

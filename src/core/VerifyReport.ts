@@ -89,6 +89,10 @@ export interface Proven {
   readonly isPart?: boolean | undefined
   /** The newest row that a checkpoint states which the rows' own key has signed. */
   readonly signedSeq?: number | undefined
+  /** Whether rows carry signatures that nobody looked at. */
+  readonly isUnchecked?: boolean | undefined
+  /** The first signed row, where what its signature rests on was not at hand. */
+  readonly believedSeq?: number | undefined
   /** Whose signatures the rows were held to. */
   readonly signer?:
     | { readonly key: string; readonly isGiven: boolean; readonly firstSeq: number }
@@ -100,7 +104,11 @@ type Checks = ReadonlyMap<Level, "Passed" | "Failed" | "Skipped">
 const uncovered = "schema version, times, type, trace, tags, parent and keys"
 
 /** What of the rows' origin is open. */
-const unsaid = (checks: Checks, { keptSeq, signedSeq, signer }: Proven): ReadonlyArray<string> => {
+const unsaid = (checks: Checks, proven: Proven): ReadonlyArray<string> => {
+  const { believedSeq, isPart = false, isUnchecked = false, keptSeq, signedSeq, signer } = proven
+  if (isUnchecked) {
+    return ["who wrote the rows: their signatures were not checked; name the key that signed them"]
+  }
   if (signer === undefined || checks.get("signatures") !== "Passed") {
     return keptSeq === undefined
       ? ["who wrote the rows: whoever owns the disk can write an unsigned history anew"]
@@ -111,7 +119,12 @@ const unsaid = (checks: Checks, { keptSeq, signedSeq, signer }: Proven): Readonl
   if (!isGiven) {
     said.push(`that ${key} is the key of whom you trust: the ledger states it; name it yourself`)
   }
-  if (firstSeq > 1) said.push(`who wrote the rows before row ${firstSeq}: they are not signed`)
+  if (believedSeq !== undefined) {
+    const why = "its signature rests on that of the row before, which is not here"
+    said.push(`that row ${believedSeq} is signed by that key: ${why}`)
+  }
+  if (firstSeq > 1 && !isPart)
+    said.push(`who wrote the rows before row ${firstSeq}: they are not signed`)
   const whole = Math.max(keptSeq ?? 0, signedSeq ?? 0)
   said.push(
     `${uncovered} of rows ${whole === 0 ? "" : `behind row ${whole} `}that were written anew: row ` +

@@ -9,6 +9,7 @@
  */
 import { bytesToHex, hexToBytes } from "@noble/hashes/utils.js"
 import { Result, Schema } from "effect"
+import * as Hashes from "./Hashes.ts"
 import { clip } from "./jsonError.ts"
 
 /** A text that is no public key to sign under. */
@@ -40,6 +41,15 @@ export const bytesOf = (hex: string): Uint8Array => {
 }
 
 export const hexOf: (bytes: Uint8Array) => string = bytesToHex
+
+/**
+ * The name of whoever holds a key: `operator:` and the BLAKE3 of its 32 bytes in hex. Nobody can
+ * claim another's: it is made of the key that signs. Throws for any other number of bytes.
+ */
+export const operatorId = (key: Uint8Array, hashes: Hashes.Hashes = Hashes.noble): string => {
+  if (key.byteLength !== 32) throw new RangeError(`not 32 bytes: ${key.byteLength}`)
+  return `operator:${hashes.blake3Hex(key)}`
+}
 
 /** Whether these bytes, in lower-case hex, are read as a point of order 1, 2, 4 or 8. */
 export const isSmallOrder = (hex: string): boolean => smallOrder.has(hex)

@@ -23,7 +23,7 @@ import type { Guard } from "../store/Guard.ts"
 import type { Process } from "../store/Marker.ts"
 import * as HomeModule from "../store/Home.ts"
 import { Home } from "../store/Home.ts"
-import { Attestor } from "../store/Attestor.ts"
+import { Attestor, CurrentVerify } from "../store/Attestor.ts"
 import * as Journal from "../store/Journal.ts"
 import type { Location } from "../store/Layout.ts"
 import * as Layout from "../store/Layout.ts"
@@ -229,40 +229,62 @@ const lookInto = Effect.fnUntraced(function* (mirror: OpenMirror, layout: Layout
   return { sql: undefined, isMirrorUnreadable: isThere }
 })
 
+/**
+ * What opening a ledger is told and a diagnosis has to know: a line that opening would read is no
+ * damage, and where neither mirror nor checkpoint says whose the rows are, the key does.
+ */
+export type LookSettings = Pick<Ledger.Settings, "lineBytesMax" | "publicKey">
+
+/** What is looked at, and through what. */
+const groundOf = Effect.fnUntraced(function* (
+  layout: Layout.Layout,
+  identity: HomeModule.Identity | undefined,
+  { lineBytesMax = lineBytesMaxDefault, publicKey }: LookSettings,
+  mirror: OpenMirror
+) {
+  Ledger.checkSizes({ lineBytesMax, publicKey })
+  const ledgerId = HomeModule.signedName(yield* Path.Path, layout, identity)
+  const verify = yield* CurrentVerify
+  return {
+    journal: yield* Journal.makeReader(layout, { lineBytesMax }),
+    hashes: yield* Ledger.CurrentHashes,
+    judging: { ledgerId, verify, publicKey },
+    ...(yield* lookInto(mirror, layout))
+  } satisfies Diagnosis.Ground
+})
+
 /** As `diagnose`, over what the caller brings. */
 export const diagnoseOver = Effect.fnUntraced(function* (
-  location: Location,
+  options: LookSettings & Location,
   mirror: OpenMirror = openMirror
 ) {
-  const layout = Layout.of(yield* Path.Path, location)
-  yield* HomeModule.readIdentity(layout)
-  const journal = yield* Journal.makeReader(layout, { lineBytesMax: lineBytesMaxDefault })
-  const hashes = yield* Ledger.CurrentHashes
-  const looked = yield* lookInto(mirror, layout)
-  const look = Diagnosis.diagnose({ journal, hashes, ...looked })
+  const layout = Layout.of(yield* Path.Path, options)
+  const identity = yield* HomeModule.readIdentity(layout)
+  const look = Diagnosis.diagnose(yield* groundOf(layout, identity, options, mirror))
   return yield* steady(layout, look, ({ isNeeded }) => !isNeeded)
 }, Effect.scoped)
+
+/** What a repair is told: the same as its diagnosis was, and what its marker calls the deployment. */
+export type RepairSettings = LookSettings & Pick<Ledger.Settings, "deployment">
 
 /** As `repair`, over what the caller brings. */
 export const repairOver = Effect.fnUntraced(function* (
   plan: RepairPlan,
   request: Request,
   mirror: OpenMirror = openMirror,
-  settings: Pick<Ledger.Settings, "deployment"> = {}
+  settings: RepairSettings = {}
 ) {
-  const home = yield* HomeModule.make({ ...locationOf(plan), ...settings })
-  const { layout, marker } = home
-  const journal = yield* Journal.makeReader(layout, { lineBytesMax: lineBytesMaxDefault })
-  const hashes = yield* Ledger.CurrentHashes
-  const looked = yield* lookInto(mirror, layout)
+  const { deployment } = settings
+  const { identity, layout, marker } = yield* HomeModule.make({ ...locationOf(plan), deployment })
+  const ground = yield* groundOf(layout, identity, settings, mirror)
   const writing =
-    looked.sql === undefined
+    ground.sql === undefined
       ? undefined
       : Context.get(
           yield* Layer.build(asMirrorError(mirror.writing(layout.mirror))),
           SqlClient.SqlClient
         )
-  return yield* Repair.repair({ journal, hashes, writing, marker, ...looked }, plan, request)
+  return yield* Repair.repair({ ...ground, writing, marker }, plan, request)
 }, Effect.scoped)
 
 /** Why a ledger cannot be looked at, or repaired. */
@@ -270,26 +292,28 @@ export type RepairError = Repair.RepairError | HomeModule.HomeError
 
 /**
  * Why opening refuses a ledger, and what a repair would do about it. Takes no guard and changes
- * nothing; where there is nothing to repair the plan says so.
+ * nothing; where there is nothing to repair the plan says so. Tell it what opening is told: a limit
+ * of lines that is not the default, and the key of a signed ledger.
  */
 export const diagnose: (
-  location: Location
+  options: LookSettings & Location
 ) => Effect.Effect<
   RepairPlan,
   JournalError | MirrorError | HomeModule.FormatUnknown | HomeModule.NotALedger
-> = Effect.fn("SealogNode.diagnose")((location: Location) =>
-  Effect.provide(diagnoseOver(location), layerPlatform)
+> = Effect.fn("SealogNode.diagnose")((options: LookSettings & Location) =>
+  Effect.provide(diagnoseOver(options), layerPlatform)
 )
 
 /**
  * Carry out a plan that `diagnose` has shown, under the ledger's guard. Everything that is set aside
- * is kept in the folder of the operation that is answered; open the ledger afterwards.
+ * is kept in the folder of the operation that is answered; open the ledger afterwards. The settings
+ * are those of the diagnosis: with others the plan is another one, and refused.
  */
 export const repair: (
   plan: RepairPlan,
   request: Request,
-  settings?: Pick<Ledger.Settings, "deployment">
+  settings?: RepairSettings
 ) => Effect.Effect<Operation, RepairError> = Effect.fn("SealogNode.repair")(
-  (plan: RepairPlan, request: Request, settings?: Pick<Ledger.Settings, "deployment">) =>
+  (plan: RepairPlan, request: Request, settings?: RepairSettings) =>
     Effect.provide(repairOver(plan, request, openMirror, settings), layerPlatform)
 )

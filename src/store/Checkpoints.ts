@@ -10,8 +10,7 @@ import type { Path } from "effect"
 import * as Checkpoint from "../core/Checkpoint.ts"
 import type * as Hashes from "../core/Hashes.ts"
 import * as durable from "./durable.ts"
-import type { JournalError } from "./errors.ts"
-import { journalError } from "./errors.ts"
+import { JournalError, journalError } from "./errors.ts"
 import type { Layout } from "./Layout.ts"
 
 /** What stands where the checkpoint of a number should. */
@@ -107,6 +106,35 @@ export const newestSound = Effect.fnUntraced(function* (layout: Layout, hashes: 
     if (found._tag === "Sound") return found.checkpoint
   }
   return undefined
+})
+
+/** No counting comes here: a file that has such a number was put there. */
+const countedMax = 2 ** 52
+
+/**
+ * The number of the next checkpoint: none is used twice, those that were `moved` away among them.
+ * Junk under a number that nobody counted to is passed by; behind a sound one no other can come.
+ */
+export const nextNumber = Effect.fnUntraced(function* (
+  layout: Layout,
+  moved: ReadonlyArray<number>,
+  hashes: Hashes.Hashes
+): Effect.fn.Return<number, JournalError, Files> {
+  const { numbers } = yield* numbersIn(layout.checkpoints)
+  for (const number of numbers) {
+    if (number < countedMax) continue
+    const found = yield* read(layout, number, hashes)
+    if (found._tag !== "Sound") continue
+    return yield* new JournalError({
+      operation: "number a checkpoint behind",
+      path: pathIn(layout.checkpoints, number),
+      code: null,
+      cause: new Error("no number follows"),
+      hint: "it is none of this ledger's own; find out who put it there, and move it away"
+    })
+  }
+  const counted = [...numbers, ...moved].filter((number) => number < countedMax)
+  return counted.reduce((most, number) => Math.max(most, number), 0) + 1
 })
 
 /**

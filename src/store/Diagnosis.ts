@@ -6,10 +6,11 @@
  * repair, as rows that can be read. Rows of the mirror beyond that, or all of them where it is of
  * another history, are kept as text and taken out. What opening mends by itself is no repair's.
  */
-import { Effect, Result, Schema } from "effect"
+import { Effect, Result } from "effect"
 import type { FileSystem, Path } from "effect"
 import type { SqlClient } from "effect/sql"
 import type { Head } from "../core/Chain.ts"
+import type { Checkpoint } from "../core/Checkpoint.ts"
 import * as Chain from "../core/Chain.ts"
 import type { Position } from "../core/Event.ts"
 import type * as Hashes from "../core/Hashes.ts"
@@ -17,59 +18,33 @@ import * as Parity from "../core/Parity.ts"
 import * as Recovery from "../core/Recovery.ts"
 import * as Anchor from "./Anchor.ts"
 import * as Checkpoints from "./Checkpoints.ts"
+import * as DiagnosisSignatures from "./DiagnosisSignatures.ts"
 import type { JournalError, MirrorError } from "./errors.ts"
 import { mirrorError } from "./errors.ts"
 import type { JournalFile, JournalReader, Misplaced } from "./Journal.ts"
 import type { Layout } from "./Layout.ts"
 import * as Mirror from "./Mirror.ts"
+import * as LedgerMarker from "./LedgerMarker.ts"
 import * as Operations from "./Operations.ts"
+import { pending, RepairPlan } from "./RepairPlan.ts"
 
-const Place = Schema.Struct({ seq: Schema.Int, leafHash: Schema.String })
+export { RepairPlan } from "./RepairPlan.ts"
 
-/** What a repair would do. Nothing of it was done. */
-export class RepairPlan extends Schema.Class<RepairPlan>("sealog/RepairPlan")({
-  /** The directory, or in Cortex mode the file. */
-  ledger: Schema.String,
-  isFile: Schema.Boolean,
-  /** Why opening refuses, one sentence each; empty where nothing is to be repaired. */
-  findings: Schema.Array(Schema.String),
-  /** The newest row that is kept. */
-  to: Place,
-  /** The newest row that the mirror has; null where it cannot be read, or is empty. */
-  from: Schema.NullOr(Place),
-  /** Where the journal is cut: a file and a byte of it, with all files behind; null where not. */
-  cut: Schema.NullOr(Schema.Struct({ path: Schema.String, offset: Schema.Int })),
-  /** Files that are set aside, that of the mirror among them. */
-  foreign: Schema.Array(Schema.String),
-  checkpoints: Schema.Array(Schema.Int),
-  /** Rows of the mirror beyond this are taken out; null where it is left alone. */
-  mirrorUntil: Schema.NullOr(Schema.Int),
-  isMirrorUnreadable: Schema.Boolean,
-  /** Operations that were begun and can never be finished: they are closed as they stand. */
-  closes: Schema.Array(Schema.String),
-  /** An operation that the next open finishes; nothing else is judged before. */
-  pending: Schema.NullOr(Schema.String)
-}) {
-  /** Whether there is anything to repair. */
-  get isNeeded(): boolean {
-    return this.findings.length > 0
-  }
-
-  get message(): string {
-    const { checkpoints, closes, cut, findings, foreign, ledger, mirrorUntil, pending, to } = this
-    if (pending !== null) return `${ledger}: open it, which finishes the operation ${pending}`
-    if (!this.isNeeded) return `${ledger}: nothing to repair; opening it mends what may be mended`
-    const steps = [
-      ...(cut === null ? [] : [`set aside ${cut.path} from byte ${cut.offset} on, and all behind`]),
-      ...foreign.map((path) => `set aside ${path}`),
-      ...checkpoints.map((number) => `set aside checkpoint ${number}`),
-      ...(mirrorUntil === null ? [] : [`take the mirror back to row ${mirrorUntil}`]),
-      ...(this.isMirrorUnreadable ? ["set the mirror aside; opening makes it anew"] : []),
-      ...closes.map((id) => `close the operation ${id} as it stands`)
-    ]
-    return `${ledger}: ${findings.join("; ")}. A repair would keep rows 1 to ${to.seq}, and ${steps.join("; ")}.`
-  }
+/** A mirror that can be read, and its newest row. */
+interface Looked {
+  readonly sql: SqlClient.SqlClient
+  readonly settled: Mirror.Settled
 }
+
+const mirrorOf = (sql: SqlClient.SqlClient): Effect.Effect<Looked, MirrorError> =>
+  Mirror.settled(sql).pipe(
+    Effect.mapBoth({
+      onSuccess: (settled) => ({ sql, settled }),
+      onFailure: mirrorError("read its head")
+    })
+  )
+
+type Beyond = Parity.Mirrored & Pick<Position, "seq">
 
 /** What a walk over the journal found. */
 interface Walked {
@@ -77,8 +52,8 @@ interface Walked {
   readonly cut: { readonly path: string; readonly offset: number } | undefined
   readonly finding: string | undefined
   readonly leafAt: ReadonlyMap<number, string>
-  /** Whether `events` holds another content for a row that the index does not have. */
-  readonly differs: boolean
+  /** The first row for which `events` holds another content, where the index does not have it. */
+  readonly differsAt: number | undefined
 }
 
 /** A file that cannot follow the rows before it; where rows are pending, their group tells more. */
@@ -92,14 +67,15 @@ const walk = Effect.fnUntraced(function* (
   journal: JournalReader,
   files: ReadonlyArray<JournalFile>,
   sizes: ReadonlySet<number>,
-  settled: number,
-  sql: SqlClient.SqlClient | undefined,
+  mirror: Looked | undefined,
   hashes: Hashes.Hashes
 ) {
+  const sql = mirror?.sql
+  const settled = mirror?.settled.head.seq ?? 0
   const tail = new Recovery.TailScan(Chain.start, journal.format, hashes)
   const leafAt = new Map<number, string>()
-  let differs = false
-  let beyond: Array<Parity.Mirrored> = []
+  let differsAt: number | undefined
+  let beyond: Array<Beyond> = []
   const compare = Effect.suspend(() => {
     const events = beyond
     beyond = []
@@ -107,14 +83,14 @@ const walk = Effect.fnUntraced(function* (
   })
   const compareWith = Effect.fnUntraced(function* (
     sql: SqlClient.SqlClient,
-    events: ReadonlyArray<Parity.Mirrored>
+    events: ReadonlyArray<Beyond>
   ) {
     const ids = events.map(({ id }) => id)
     const rows = yield* Effect.mapError(Mirror.eventRows(sql, ids), mirrorError("be compared"))
-    differs ||= events.some((event) => {
+    differsAt ??= events.find((event) => {
       const row = rows.get(event.id)
       return row !== undefined && Parity.differences(event, row).length > 0
-    })
+    })?.seq
   })
   let finding: string | undefined
   let cut: Walked["cut"]
@@ -144,13 +120,19 @@ const walk = Effect.fnUntraced(function* (
   }
   yield* compare
   const plan = tail.plan()
-  if (cut !== undefined) return { to: head, cut, finding, leafAt, differs } satisfies Walked
+  if (cut !== undefined) return { to: head, cut, finding, leafAt, differsAt } satisfies Walked
   const first = files[0]
   const begin = first === undefined ? undefined : { path: first.path, offset: 0 }
   if (plan._tag === "Damage") {
     const place = `${plan.path} byte ${plan.offset} (row ${plan.seq})`
     const why = `${place}: ${plan.reason}`
-    return { to: plan.head, cut: plan.end ?? begin, finding: why, leafAt, differs } satisfies Walked
+    return {
+      to: plan.head,
+      cut: plan.end ?? begin,
+      finding: why,
+      leafAt,
+      differsAt
+    } satisfies Walked
   }
   const isTorn = plan.cut !== undefined && plan.cut.path !== files.at(-1)?.path
   return {
@@ -158,16 +140,15 @@ const walk = Effect.fnUntraced(function* (
     cut: isTorn ? plan.cut : undefined,
     finding: isTorn ? `${plan.cut?.path}: an incomplete group stands before others` : undefined,
     leafAt,
-    differs
+    differsAt
   } satisfies Walked
 })
 
 /** What the mirror has beyond what is kept, in one sentence, and how far it is taken back. */
-const judgeMirror = Effect.fnUntraced(function* (
+const divergence = Effect.fnUntraced(function* (
   journal: JournalReader,
   files: ReadonlyArray<JournalFile>,
-  sql: SqlClient.SqlClient,
-  settled: Mirror.Settled,
+  { settled, sql }: Looked,
   walked: Walked,
   hashes: Hashes.Hashes
 ) {
@@ -187,8 +168,22 @@ const judgeMirror = Effect.fnUntraced(function* (
     if (error._tag !== "LedgerDiverged") return yield* Effect.fail(error)
     return { finding: error.reason, until: 0 }
   }
-  if (!walked.differs) return undefined
+  if (walked.differsAt === undefined || walked.differsAt > to.seq) return undefined
   return { finding: "events and journal differ in rows beyond the mirror's newest", until: 0 }
+})
+
+/** As `divergence`; a mirror of before a rollback is taken back by opening. */
+const judgeMirror = Effect.fnUntraced(function* (
+  journal: JournalReader,
+  files: ReadonlyArray<JournalFile>,
+  mirror: Looked,
+  walked: Walked,
+  hashes: Hashes.Hashes
+) {
+  const found = yield* divergence(journal, files, mirror, walked, hashes)
+  if (found === undefined) return undefined
+  const cutBy = yield* Anchor.cutBy(mirror.sql, journal, mirror.settled.head, hashes)
+  return cutBy !== undefined && cutBy.to.seq <= walked.to.seq ? undefined : found
 })
 
 /** What is looked at, and through what. */
@@ -198,32 +193,30 @@ export interface Ground {
   readonly sql: SqlClient.SqlClient | undefined
   readonly isMirrorUnreadable: boolean
   readonly hashes: Hashes.Hashes
+  readonly judging: DiagnosisSignatures.Judging
 }
+
+/** Whether a checkpoint states what is kept. */
+const isOf = ({ leafAt, to }: Walked, { head, size }: Checkpoint): boolean =>
+  size <= to.seq && (size === 0 || leafAt.get(size) === head.leafHash)
+
+const place = ({ leafHash, seq }: Position) => ({ seq, leafHash })
 
 const misplacedPath = ({ path }: Misplaced) => path
 
-/** Nothing to repair as yet. */
-const pending = ({ format, name }: Layout, id: string): RepairPlan =>
-  new RepairPlan({
-    ledger: name,
-    isFile: format === "cortex",
-    findings: [],
-    to: { seq: 0, leafHash: Chain.start.leafHash },
-    from: null,
-    cut: null,
-    foreign: [],
-    checkpoints: [],
-    mirrorUntil: null,
-    isMirrorUnreadable: false,
-    closes: [],
-    pending: id
-  })
+/** What is told of the checkpoints, and keeps no ledger from opening. */
+const remarksOf = (layout: Layout, unsound: ReadonlyArray<number>) =>
+  Effect.map(Checkpoints.numbersIn(layout.checkpoints), ({ foreign }) => [
+    ...unsound.map((number) => `Checkpoint ${number} does not hold together`),
+    ...foreign.map((path) => `${path} is no checkpoint; move it away`)
+  ])
 
 /** Look at everything, change nothing. */
 export const diagnose = Effect.fn("Ledger.diagnose")(function* ({
   hashes,
   isMirrorUnreadable,
   journal,
+  judging,
   sql
 }: Ground): Effect.fn.Return<
   RepairPlan,
@@ -238,51 +231,54 @@ export const diagnose = Effect.fn("Ledger.diagnose")(function* ({
     if (standing === "finishable") return pending(layout, found.id)
     if (standing === "stuck") closes.push(found.id)
   }
-  const settled =
-    sql === undefined
-      ? undefined
-      : yield* Effect.mapError(Mirror.settled(sql), mirrorError("read its head"))
+  const mirror = sql === undefined ? undefined : yield* mirrorOf(sql)
   const stated = yield* Checkpoints.list(layout, hashes)
   // Last: beside a writer the journal has at least what the others have stated before.
   const { files, misplaced } = yield* journal.listing
   const sizes = new Set(
     stated.flatMap((one) => (one._tag === "Sound" ? [one.checkpoint.size] : []))
   )
-  const walked = yield* walk(journal, files, sizes, settled?.head.seq ?? 0, sql, hashes)
+  const whole = yield* walk(journal, files, sizes, mirror, hashes)
+  const forged = yield* DiagnosisSignatures.find(
+    {
+      journal,
+      files,
+      hashes,
+      judging,
+      mirror,
+      checkpoints: stated.flatMap((one) =>
+        one._tag === "Sound" && isOf(whole, one.checkpoint) ? [one.checkpoint] : []
+      )
+    },
+    whole.to.seq
+  )
+  const walked = { ...whole, ...forged }
   const { cut, to } = walked
   const findings: Array<string> = walked.finding === undefined ? [] : [walked.finding]
   findings.push(...misplaced.map(({ actual, path }) => `${path} is ${actual}`))
   if (isMirrorUnreadable) findings.push("the mirror cannot be read")
-  const mirror =
-    sql === undefined || settled === undefined
-      ? undefined
-      : yield* judgeMirror(journal, files, sql, settled, walked, hashes)
-  const cutBy =
-    mirror === undefined || sql === undefined || settled === undefined
-      ? undefined
-      : yield* Anchor.cutBy(sql, journal, settled.head, hashes)
-  // A mirror of before a rollback is taken back by opening.
-  const judged = cutBy !== undefined && cutBy.to.seq <= to.seq ? undefined : mirror
+  const judged =
+    mirror === undefined ? undefined : yield* judgeMirror(journal, files, mirror, walked, hashes)
   if (judged !== undefined) findings.push(judged.finding)
-  const checkpoints = stated.flatMap((one) => {
-    if (one._tag === "None") return []
-    if (one._tag === "Unsound") return [one.number]
-    const { number, size } = one.checkpoint
-    const isOurs = size === 0 || walked.leafAt.get(size) === one.checkpoint.head.leafHash
-    return size <= to.seq && isOurs ? [] : [number]
-  })
-  findings.push(...checkpoints.map((number) => `checkpoint ${number} states another history`))
+  const foreign = stated.flatMap((one) =>
+    one._tag === "Sound" && !isOf(walked, one.checkpoint) ? [one.checkpoint.number] : []
+  )
+  findings.push(...foreign.map((number) => `checkpoint ${number} states another history`))
+  // Opening passes them by; verification does not, and says so until they are set aside.
+  const unsound = stated.flatMap((one) => (one._tag === "Unsound" ? [one.number] : []))
+  const marker = yield* LedgerMarker.foreign(layout)
   findings.push(...closes.map((id) => `the operation ${id} can never be finished`))
-  const place = ({ leafHash, seq }: Position) => ({ seq, leafHash })
   return new RepairPlan({
     ledger: layout.name,
     isFile: layout.format === "cortex",
     findings,
+    remarks: [...(yield* remarksOf(layout, unsound)), ...marker.remarks],
+    marker: marker.text,
     to: place(to),
-    from: settled === undefined || settled.head.seq === 0 ? null : place(settled.head),
+    from: mirror === undefined || mirror.settled.head.seq === 0 ? null : place(mirror.settled.head),
     cut: cut === undefined ? null : { path: cut.path, offset: cut.offset },
     foreign: misplaced.map(misplacedPath),
-    checkpoints,
+    checkpoints: [...foreign, ...unsound].toSorted((a, b) => a - b),
     mirrorUntil: judged?.until ?? null,
     isMirrorUnreadable,
     closes,

@@ -6,19 +6,25 @@
  * connection: `temp.sealog_parity (seq INTEGER PRIMARY KEY, event_id TEXT NOT NULL UNIQUE)`. It is
  * filled by a first walk over the file, which checks every link and seal and refuses an id that
  * stands twice; only then is anything compared or written. Nothing but missing rows is ever added
- * to `events`, nothing else of the database changes, and no missing file is ever made.
+ * to `events`, nothing else of the database changes, and no missing file is ever made. Signatures are
+ * checked by that walk where the key is named, and otherwise not at all.
  */
 import { Effect, Path } from "effect"
 import type { FileSystem } from "effect"
 import { SqlClient } from "effect/sql"
 import type { SqlError } from "effect/sql/SqlError"
+import * as Attestation from "../core/Attestation.ts"
 import type { ChainBroken } from "../core/Chain.ts"
 import { lineBytesMaxDefault } from "../core/Segment.ts"
 import type * as Hashes from "../core/Hashes.ts"
 import type { ParityReport } from "../core/Parity.ts"
+import * as Signing from "../core/Signing.ts"
+import { CurrentVerify } from "./Attestor.ts"
 import * as durable from "./durable.ts"
 import { MirrorError, mirrorError } from "./errors.ts"
-import type { RowDamaged, JournalError } from "./errors.ts"
+import { RowDamaged } from "./errors.ts"
+import type { JournalError } from "./errors.ts"
+import { signedName } from "./Home.ts"
 import * as Journal from "./Journal.ts"
 import type { JournalReader } from "./Journal.ts"
 import * as Layout from "./Layout.ts"
@@ -32,10 +38,22 @@ export interface Options {
   readonly lineBytesMax?: number | undefined
   /** The most ids and hashes that each list of a parity report holds. Default 1,000. */
   readonly listMax?: number | undefined
+  /** The key of the first signed row, in hex: a row that its lineage did not sign is refused. */
+  readonly publicKey?: string | undefined
+  /** With `publicKey`: the first row that must be signed. Default 1. */
+  readonly signedFrom?: number | undefined
+  /** What signatures call the log. Default the file's name without its last extension. */
+  readonly ledgerId?: string | undefined
 }
 
 /** Every way in which parity of two files refuses or fails. */
-export type PairError = ChainBroken | Mirror.IdConflict | RowDamaged | JournalError | MirrorError
+export type PairError =
+  | ChainBroken
+  | Mirror.IdConflict
+  | RowDamaged
+  | Attestation.PublicKeyInvalid
+  | JournalError
+  | MirrorError
 
 type Needs = FileSystem.FileSystem | Path.Path | SqlClient.SqlClient
 
@@ -119,6 +137,39 @@ const compare = Effect.fnUntraced(function* (walked: Walked, options: Options) {
   return yield* Replay.parity(sql, journal, hashes, "temp.sealog_parity", rows, options.listMax)
 })
 
+/** Judges the rows' signatures where the key was named; the first that does not hold is refused. */
+const judgeBy = Effect.fnUntraced(function* (
+  journal: JournalReader,
+  { ledgerId, publicKey, signedFrom = 1 }: Options
+) {
+  if (publicKey === undefined) return () => Effect.void
+  const paths = yield* Path.Path
+  const signing = Signing.begin(
+    signedFrom,
+    yield* Effect.fromResult(Attestation.genesis(publicKey))
+  )
+  const follower = new Signing.Follower(
+    { _tag: "Signed", signing },
+    {
+      ledgerId: ledgerId ?? signedName(paths, journal.layout, undefined),
+      verify: yield* CurrentVerify
+    }
+  )
+  return (rows: ReadonlyArray<Replay.Placed>) =>
+    Effect.suspend(() => {
+      for (const { event, place } of rows) {
+        const failure = follower.take(event)?.failure
+        if (failure === undefined) continue
+        const { message: actual, seq } = failure
+        const path = journal.pathOf(place.segment)
+        const expected = "a row that is signed by its key"
+        const { offset } = place
+        return Effect.fail(new RowDamaged({ seq, path, offset, leg: "journal", expected, actual }))
+      }
+      return Effect.void
+    })
+})
+
 /** Check the whole file, and note in the scratch table which id has which seq. */
 const firstWalk = Effect.fnUntraced(function* (jsonl: string, options: Options) {
   const paths = yield* Path.Path
@@ -127,6 +178,7 @@ const firstWalk = Effect.fnUntraced(function* (jsonl: string, options: Options) 
   yield* existing(jsonl)
   const lineBytesMax = options.lineBytesMax ?? lineBytesMaxDefault
   const journal = yield* Journal.makeReader(Layout.of(paths, { file: jsonl }), { lineBytesMax })
+  const judge = yield* judgeBy(journal, options)
   const head = yield* Effect.gen(function* () {
     yield* Effect.mapError(sql.unsafe("DROP TABLE IF EXISTS temp.sealog_parity"), failed)
     yield* Effect.mapError(sql.unsafe(scratchTable), failed)
@@ -136,6 +188,7 @@ const firstWalk = Effect.fnUntraced(function* (jsonl: string, options: Options) 
       Replay.beginning,
       Number.MAX_SAFE_INTEGER,
       Effect.fnUntraced(function* (rows: ReadonlyArray<Replay.Placed>) {
+        yield* judge(rows)
         yield* note(sql, rows).pipe(
           Effect.catchIf(isUniqueViolation, () => twice(sql, rows)),
           Effect.mapError((error) => (error._tag === "SqlError" ? failed(error) : error))

@@ -28,6 +28,7 @@ import * as Layout from "./Layout.ts"
 import type { OpenError, Settings } from "./LedgerService.ts"
 import { Ledger } from "./LedgerService.ts"
 import type { Process } from "./Marker.ts"
+import * as OlderMirror from "./OlderMirror.ts"
 import { open, openReadOnly } from "./openLedger.ts"
 import * as PolicyGate from "./PolicyGate.ts"
 import { Reader } from "./Reader.ts"
@@ -105,12 +106,13 @@ export const layerReader = (
       const identity = yield* HomeModule.readIdentity(layout)
       const journal = yield* Journal.makeReader(layout, { lineBytesMax })
       const ledgerId = HomeModule.signedName(paths, layout, identity)
-      return Reader.of((yield* Reading.make(journal, sql, hashes, ledgerId)).reading)
+      const { reading } = yield* Reading.make(journal, sql, hashes, ledgerId)
+      return Reader.of(OlderMirror.reader(reading, sql))
     })
   )
 
 /** A size that is none is a broken precondition: found when the ledger opens, not when it fills. */
-const checkSizes = (settings: Settings): void => {
+export const checkSizes = (settings: Settings): void => {
   const { checkpointEveryRows, groupRowsMax, lineBytesMax, segmentBytesMax, signMillisMax } =
     settings
   const sizes = {
@@ -173,14 +175,21 @@ export const layer = <
     Layer.provide(layerBrought(options))
   )
 
-/** Verify the rows of a file that an operation has cut, by itself. Damage is an answer. */
+/**
+ * Verify the rows of a file that an operation has cut, by itself. Damage is an answer. Signatures are
+ * checked where `signatures` says whose they have to be.
+ */
 export const verifyPart = Effect.fnUntraced(function* (
   file: string,
-  options: Pick<Verify.VerifyOptions, "failuresMax"> & { readonly lineBytesMax?: number } = {}
+  options: Pick<Verify.VerifyOptions, "failuresMax"> & {
+    readonly lineBytesMax?: number
+    readonly signatures?: VerifyPart.Signed | undefined
+  } = {}
 ) {
   const hashes = yield* CurrentHashes
   const lineBytesMax = options.lineBytesMax ?? Segment.lineBytesMaxDefault
-  return yield* VerifyPart.part(file, hashes, { ...options, lineBytesMax })
+  const verify = yield* CurrentVerify
+  return yield* VerifyPart.part(file, hashes, { ...options, lineBytesMax, verify })
 })
 
 /**
@@ -224,5 +233,6 @@ export const verify = Effect.fnUntraced(function* (
   const ledgerId = HomeModule.signedName(paths, layout, identity)
   const verify = yield* CurrentVerify
   const look = Verify.journal(journal, hashes, { ...options, ledgerId, verify })
-  return yield* steady(layout, look, isIntact)
+  const verified = steady(layout, look, isIntact)
+  return yield* options.sql === undefined ? verified : OlderMirror.explained(options.sql)(verified)
 })

@@ -49,6 +49,27 @@ const isOwn = Effect.fnUntraced(function* (layout: Layout, { parsed }: Marker.Fo
   return (yield* Effect.mapError(durable.kindAt(folder), failed)) === "Directory"
 })
 
+/**
+ * The text of a marker that stops writing, for whoever looks on: null where none does. One that
+ * cannot be read is told by a sentence.
+ */
+export const foreign = Effect.fnUntraced(function* (
+  layout: Layout
+): Effect.fn.Return<
+  { readonly text: string | null; readonly remarks: ReadonlyArray<string> },
+  never,
+  Files
+> {
+  const look = Effect.gen(function* () {
+    const found = yield* Marker.read(layout.marker)
+    const stops = found !== undefined && !found.isTorn && !(yield* isOwn(layout, found))
+    return { text: stops ? found.text : null, remarks: [] }
+  })
+  return yield* Effect.catch(look, ({ path, reason }) =>
+    Effect.succeed({ text: null, remarks: [`The marker ${path} ${reason}`] })
+  )
+})
+
 /** The marker of the ledger at a place; nothing is looked at yet. */
 export const make = Effect.fnUntraced(function* (
   layout: Layout,

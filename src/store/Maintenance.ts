@@ -146,23 +146,26 @@ export const make = Effect.fnUntraced(function* (deps: Dependencies) {
   /** The number of the next checkpoint, once it is known. */
   let number: number | undefined
   let past:
-    | { readonly rollbacks: ReadonlyArray<Checkpoint.Rollback>; readonly moved: number }
+    | {
+        readonly rollbacks: ReadonlyArray<Checkpoint.Rollback>
+        readonly moved: ReadonlyArray<number>
+      }
     | undefined
   /** The size of the newest sound checkpoint, once it is known. */
   let newestSize: number | undefined
 
   /**
-   * What operations so far have left: every rollback, the oldest first, and the largest number of a
-   * checkpoint that was moved away. Read once after each rollback: nothing else adds to it.
+   * What operations so far have left: every rollback, the oldest first, and the numbers of the
+   * checkpoints that were moved away. Read once after each rollback: nothing else adds to it.
    */
   const pastNow = Effect.gen(function* () {
     if (past !== undefined) return past
     const rollbacks: Array<Checkpoint.Rollback> = []
-    let moved = 0
+    const moved: Array<number> = []
     for (const found of yield* Operations.list(layout, hashes)) {
       const { plan } = found
       for (const { kind, name } of plan?.move ?? []) {
-        if (kind === "checkpoint") moved = Math.max(moved, Checkpoint.numberOf(name) ?? 0)
+        if (kind === "checkpoint") moved.push(Checkpoint.numberOf(name) ?? 0)
       }
       if (Operations.isCarriedOut(found)) rollbacks.push(...rolledBack(plan))
     }
@@ -170,11 +173,9 @@ export const make = Effect.fnUntraced(function* (deps: Dependencies) {
     return past
   })
 
-  /** No number is used twice: those of checkpoints that were moved away count too. */
   const nextNumber = Effect.gen(function* () {
     if (number !== undefined) return number
-    const { numbers } = yield* Checkpoints.numbersIn(layout.checkpoints)
-    return Math.max(0, ...numbers.slice(-1), (yield* pastNow).moved) + 1
+    return yield* Checkpoints.nextNumber(layout, (yield* pastNow).moved, hashes)
   })
 
   /** Where the head's line ends, whatever file comes next; without rows the first one begins. */

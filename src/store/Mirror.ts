@@ -142,15 +142,20 @@ const createQueries = Effect.flatMap(SqlClient.SqlClient, (sql) =>
   })
 )
 
+const migrations = {
+  "0001_events": createEvents,
+  "0002_index": createIndex,
+  "0003_state": createState,
+  "0004_queries": createQueries,
+  "0005_views": Effect.flatMap(SqlClient.SqlClient, ViewState.create)
+}
+
+/** The number of the newest migration. */
+export const version = Object.keys(migrations).length
+
 /** Bring a mirror's tables up to this version. */
 export const migrate: Effect.Effect<void, MirrorError, SqlClient.SqlClient> = Migrator.make({})({
-  loader: Migrator.fromRecord({
-    "0001_events": createEvents,
-    "0002_index": createIndex,
-    "0003_state": createState,
-    "0004_queries": createQueries,
-    "0005_views": Effect.flatMap(SqlClient.SqlClient, ViewState.create)
-  }),
+  loader: Migrator.fromRecord(migrations),
   table: "sealog_migrations"
 }).pipe(
   Effect.mapError(

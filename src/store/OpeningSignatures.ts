@@ -54,7 +54,7 @@ const prefixOf = ({ signature }: Event): string | undefined => {
 }
 
 /** Whether a row may be the last before such a state. */
-const fits = (state: Signing.State, row: Event | undefined): boolean => {
+export const fits = (state: Signing.State, row: Event | undefined): boolean => {
   const prefix = row === undefined ? undefined : prefixOf(row)
   switch (state._tag) {
     case "Unsigned":
@@ -68,7 +68,11 @@ const fits = (state: Signing.State, row: Event | undefined): boolean => {
   }
 }
 
-const newest = Effect.fnUntraced(function* ({ hashes, journal, sql }: Ground, seq: number) {
+/** The mirror's newest row as the journal has it, where it can be read. */
+export const newest = Effect.fnUntraced(function* (
+  { hashes, journal, sql }: Omit<Ground, "following">,
+  seq: number
+) {
   if (seq === 0) return undefined
   const row = yield* Effect.mapError(Mirror.at(sql, seq), mirrorError("find its newest row"))
   if (row === undefined) return undefined

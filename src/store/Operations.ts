@@ -6,7 +6,7 @@
  * A folder without a plan did nothing. An import is not finished but closed: its rows stay, and
  * running it again goes on. What an operation refused before it planned leaves an outcome alone.
  */
-import { Clock, Effect, Exit, FileSystem, Path } from "effect"
+import { Clock, Effect, Exit, FileSystem, Path, Result } from "effect"
 import type { SqlClient } from "effect/sql"
 import { SecureRandom } from "effect/crypto"
 import type { Position } from "../core/Event.ts"
@@ -26,8 +26,8 @@ import {
 } from "./carryOut.ts"
 import * as Checkpoints from "./Checkpoints.ts"
 import * as durable from "./durable.ts"
-import type { JournalError, MirrorError } from "./errors.ts"
-import { journalError } from "./errors.ts"
+import type { MirrorError } from "./errors.ts"
+import { JournalError, journalError } from "./errors.ts"
 import type { Layout } from "./Layout.ts"
 import * as MirrorCut from "./MirrorCut.ts"
 
@@ -58,10 +58,28 @@ export const begin = Effect.fnUntraced(function* (layout: Layout) {
   return { id, folder }
 })
 
+/** The text of a plan, refused where no later open could read it: it would never be finished. */
+export const textOf = Effect.fnUntraced(function* (
+  folder: string,
+  plan: Plan
+): Effect.fn.Return<string, JournalError> {
+  const text = Op.planText(plan)
+  if (Result.isSuccess(text)) return text.success
+  const { actual, expected } = text.failure
+  return yield* new JournalError({
+    operation: `plan a ${plan.kind} in`,
+    path: folder,
+    code: null,
+    cause: new Error(`expected ${expected}, found ${actual}`),
+    hint: `Expected ${expected}, found ${actual}; rename or move it away. Nothing was changed`
+  })
+})
+
 /** Place a plan: from here on it is only ever finished. */
 export const place = Effect.fnUntraced(function* (folder: string, plan: Plan) {
   const paths = yield* Path.Path
-  yield* write(paths.join(folder, "plan.json"), Op.encodePlan(plan))
+  const text = yield* textOf(folder, plan)
+  yield* write(paths.join(folder, "plan.json"), text)
 })
 
 /** What an outcome says besides what its plan says. */
@@ -87,7 +105,8 @@ const outcomeOf = Effect.fnUntraced(function* (asked: Asked, ending: Ending) {
     correlationId,
     outcome: ending.outcome,
     errorClass: ending.errorClass ?? null,
-    message: ending.message ?? null,
+    // It repeats what an error says, of whatever length.
+    message: ending.message?.slice(0, Op.saidMax).toWellFormed() ?? null,
     head: ending.head ?? null,
     verified: ending.verified ?? [],
     resumed: ending.resumed ?? false,
@@ -135,7 +154,8 @@ export const cutTail = Effect.fn("Operations.cutTail")(function* (
 ) {
   const paths = yield* Path.Path
   const { folder, id } = yield* begin(layout)
-  const cut = yield* cutOf(range, `${paths.basename(range.path)}.cut`, false)
+  const own = paths.basename(range.path)
+  const cut = yield* cutOf(range, `${Op.isName(own) ? own : "journal"}.cut`, false)
   const at = Timestamp.fromMillis(yield* Clock.currentTimeMillis)
   const plan = Op.makePlan({ ...nothing, id, kind: "recovery", at, reason, cut: [cut] }, hashes)
   yield* place(folder, plan)
@@ -176,8 +196,13 @@ export interface Found {
 export const isCarriedOut = ({ isEnded, outcome }: Found): boolean =>
   isEnded && outcome?.outcome !== "fatal_error"
 
+/** Whether a name in `operations/` is nobody's: it is no id, and holds nothing that would be read. */
+export const isForeign = ({ id, outcome, plan, trouble }: Found): boolean =>
+  !Op.isId(id) && plan === undefined && outcome === undefined && trouble === undefined
+
 const textAt = Effect.fnUntraced(function* (path: string) {
-  return (yield* durable.kindAt(path)) === "File" ? yield* durable.readSmall(path) : undefined
+  const isFile = (yield* durable.kindAt(path)) === "File"
+  return isFile ? yield* durable.readSmall(path, Op.outcomeBytesMax) : undefined
 })
 
 /** One folder of `operations/`, and what is in it. */
@@ -208,14 +233,11 @@ export const look = Effect.fnUntraced(function* (
     const trouble = { path, expected: "a regular file", actual: planned }
     return { ...rest, trouble } satisfies Found
   }
-  const text = yield* durable.readSmall(path, planBytesMax)
+  const text = yield* durable.readSmall(path, Op.planBytesMax)
   const plan = text === undefined ? undefined : Op.decodePlan(text, hashes)
   const trouble = { path, expected: "a plan of this version", actual: "something else" }
   return { ...rest, plan, trouble: plan === undefined ? trouble : undefined } satisfies Found
 })
-
-/** Plans name every file that they move: far more than can be in one ledger in use. */
-const planBytesMax = 16 * 1024 * 1024
 
 /** The names in `operations/`, in the order of ids, which is that of time. */
 const names = Effect.fnUntraced(function* (layout: Layout) {
@@ -229,18 +251,21 @@ const names = Effect.fnUntraced(function* (layout: Layout) {
 export const count = (
   layout: Layout
 ): Effect.Effect<number, JournalError, FileSystem.FileSystem | Path.Path> =>
-  Effect.map(names(layout), ({ length }) => length)
+  Effect.map(names(layout), (all) => all.filter(Op.isId).length)
 
 /** Which operations there are and which of them have ended, as one text to be compared. */
 export const state = Effect.fnUntraced(function* (
   layout: Layout
 ): Effect.fn.Return<string, JournalError, FileSystem.FileSystem | Path.Path> {
   const paths = yield* Path.Path
-  const all = yield* Effect.forEach(yield* names(layout), (name) =>
-    Effect.map(
-      durable.kindAt(paths.join(layout.operations, name, "outcome.json")),
-      (kind) => `${name} ${kind}`
-    )
+  const all = yield* Effect.forEach(
+    yield* names(layout),
+    Effect.fnUntraced(function* (name) {
+      const folder = paths.join(layout.operations, name)
+      const isFolder = (yield* durable.kindAt(folder)) === "Directory"
+      const kind = isFolder ? yield* durable.kindAt(paths.join(folder, "outcome.json")) : "none"
+      return `${name} ${kind}`
+    })
   )
   return all.join("\n")
 })
@@ -305,7 +330,19 @@ export const all = Effect.fn("Ledger.operations")(function* (
   hashes: Hashes.Hashes
 ) {
   const paths = yield* Path.Path
-  return (yield* list(layout, hashes)).map((found) => told(paths, found))
+  const ours = (yield* list(layout, hashes)).filter((found) => !isForeign(found))
+  return yield* Effect.forEach(
+    ours,
+    Effect.fnUntraced(function* (found) {
+      const operation = told(paths, found)
+      if (!found.isEnded || isCarriedOut(found)) return operation
+      // What a repair closed as it stood has kept any part of what it planned.
+      const cut = yield* Effect.filter(operation.cut, ({ path }) =>
+        Effect.map(durable.kindAt(path), (kind) => kind !== undefined)
+      )
+      return new Op.Operation({ ...operation, cut })
+    })
+  )
 })
 
 /** Refuses a plan of a recovery that would cut what opening never cuts by itself. */

@@ -8,7 +8,7 @@
  */
 import { Clock, Effect, FileSystem, Path, Schema } from "effect"
 import type { SecureRandom } from "effect/crypto"
-import type { SqlClient } from "effect/sql"
+import { SqlClient } from "effect/sql"
 import type { Move, Operation, Request } from "../core/Operation.ts"
 import * as Checkpoint from "../core/Checkpoint.ts"
 import * as Op from "../core/Operation.ts"
@@ -16,18 +16,20 @@ import * as Segment from "../core/Segment.ts"
 import * as Timestamp from "../core/Timestamp.ts"
 import { digest, folderOf } from "./carryOut.ts"
 import type * as Diagnosis from "./Diagnosis.ts"
-import type { RepairPlan } from "./Diagnosis.ts"
 import { diagnose } from "./Diagnosis.ts"
 import * as durable from "./durable.ts"
-import type { JournalError, MirrorError } from "./errors.ts"
-import { journalError } from "./errors.ts"
+import type { MirrorError } from "./errors.ts"
+import { JournalError, journalError } from "./errors.ts"
 import type { JournalReader } from "./Journal.ts"
 import type { LockError } from "./Guard.ts"
 import type { LedgerMarker } from "./LedgerMarker.ts"
 import type { RequestInvalid } from "./Maintenance.ts"
 import { checkOperator, checkSaid, OperationFailed } from "./Maintenance.ts"
 import type { MarkerStale } from "./Marker.ts"
+import * as Mirror from "./Mirror.ts"
 import * as Operations from "./Operations.ts"
+import type { RepairPlan } from "./RepairPlan.ts"
+import { isSame } from "./RepairPlan.ts"
 import * as Rollback from "./Rollback.ts"
 
 /** The ledger is not any more what the diagnosis saw. Nothing was changed. */
@@ -186,7 +188,24 @@ const close = Effect.fnUntraced(function* (
   })
 })
 
-const isSame = (a: RepairPlan, b: RepairPlan): boolean => JSON.stringify(a) === JSON.stringify(b)
+/**
+ * Refuses names that a plan cannot say, or that lead nowhere: a name that is no UTF-8 is read as
+ * another one, and a plan that moves it could never be finished.
+ */
+const checkForeign = Effect.fnUntraced(function* ({ foreign }: RepairPlan) {
+  const paths = yield* Path.Path
+  for (const path of foreign) {
+    const isThere = Op.isName(paths.basename(path)) && (yield* durable.kindAt(path)) !== undefined
+    if (isThere) continue
+    return yield* new JournalError({
+      operation: "set aside",
+      path,
+      code: null,
+      cause: new Error("its name cannot be kept in a plan"),
+      hint: "Rename it, or move it away yourself, then diagnose again. Nothing was changed"
+    })
+  }
+})
 
 /** Carry out a plan that a diagnosis has shown; the operation that it became. */
 export const repair = Effect.fn("Ledger.repair")(function* (
@@ -203,7 +222,7 @@ export const repair = Effect.fn("Ledger.repair")(function* (
   if (!isSame(now, shown)) {
     return yield* new PlanOutdated({ expected: shown.message, actual: now.message })
   }
-  if (!now.isNeeded) {
+  if (!now.hasSteps) {
     return yield* new OperationFailed({
       operation: "",
       kind: "repair",
@@ -213,9 +232,16 @@ export const repair = Effect.fn("Ledger.repair")(function* (
       actual: now.message
     })
   }
+  yield* checkForeign(now)
+  // Rows are taken out of the tables of this version, as opening would have them.
+  if (writing !== undefined && now.mirrorUntil !== null) {
+    yield* Effect.provideService(Mirror.migrate, SqlClient.SqlClient, writing)
+  }
   const { folder, id } = yield* Operations.begin(layout)
-  for (const closed of now.closes) yield* close(ground, closed, request, folder)
   const plan = yield* planOf(ground, id, now, request)
+  // Before anything is done: once placed, it is only ever finished.
+  yield* Operations.textOf(folder, plan)
+  for (const closed of now.closes) yield* close(ground, closed, request, folder)
   yield* marker.place(id, "repair", operator)
   yield* Operations.place(folder, plan)
   yield* Operations.carryOut(layout, folder, plan, writing)

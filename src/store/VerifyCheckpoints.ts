@@ -17,7 +17,7 @@ import * as Row from "../core/Row.ts"
 import type { Line } from "../core/Segment.ts"
 import * as Signing from "../core/Signing.ts"
 import type { Level, Reason } from "../core/VerifyReport.ts"
-import { folderOf } from "./carryOut.ts"
+import { digest, folderOf } from "./carryOut.ts"
 import * as Checkpoints from "./Checkpoints.ts"
 import { cutFiles } from "./CutHistory.ts"
 import * as durable from "./durable.ts"
@@ -191,12 +191,24 @@ export interface Given {
 
 type Files = FileSystem.FileSystem | Path.Path
 
-/** The sound checkpoints of a directory as they are stated; what is unsound is a failure. */
+/** Whether what a rollback moved is what it found, sound or not; what is no file was never read. */
+const isAsMoved = Effect.fnUntraced(function* (path: string, move: Op.Move | undefined) {
+  if (move === undefined) return false
+  const kind = yield* durable.kindAt(path)
+  if (move.sha256 === null) return kind !== undefined && kind !== "File"
+  return kind === "File" && (yield* digest(path, 0, move.bytes + 1)).sha256 === move.sha256
+})
+
+/**
+ * The sound checkpoints of a directory as they are stated; what is unsound is a failure, unless it
+ * was so when a rollback moved it there.
+ */
 const statedIn = Effect.fnUntraced(function* (
   directory: string,
   hashes: Hashes.Hashes,
   verifier: Chain.Verifier,
-  numbers: ReadonlyArray<number>
+  numbers: ReadonlyArray<number>,
+  moved: ReadonlyArray<Op.Move> = []
 ) {
   const all: Array<Stated> = []
   for (const number of numbers) {
@@ -208,7 +220,15 @@ const statedIn = Effect.fnUntraced(function* (
     const { path } = found
     const sides = found._tag === "Unsound" ? [found.expected, found.actual] : ["a file", "none"]
     const why = reason("checkpoint_unsound", `${sides[0]}`, `${sides[1]}`)
-    verifier.fail("checkpoints", fileLine(path), "", why, 0)
+    const name = Checkpoint.name(number)
+    if (
+      yield* isAsMoved(
+        path,
+        moved.find((move) => move.name === name)
+      )
+    ) {
+      verifier.remark("checkpoints", fileLine(path), "", why)
+    } else verifier.fail("checkpoints", fileLine(path), "", why, 0)
   }
   return all
 })
@@ -286,13 +306,12 @@ const cutHistory = Effect.fnUntraced(function* (
     judged === undefined || to.lineage === null ? undefined : { ...judged, signing: to.lineage }
   const { format } = reader
   const own = new Chain.Verifier({ path: folder, format, from: to.head, hashes, signatures })
-  const moved = plan.move.flatMap(({ kind, name }) =>
-    kind === "checkpoint" ? [Number.parseInt(name, 10)] : []
-  )
+  const moves = plan.move.filter(({ kind }) => kind === "checkpoint")
+  const moved = moves.map(({ name }) => Number.parseInt(name, 10))
   const directory = `${folder}/${folderOf("checkpoint")}`
   const whole = { level: "checkpoints", name: "cut", path: folder } as const
   const all = [
-    ...(yield* statedIn(directory, hashes, verifier, moved.toReversed())),
+    ...(yield* statedIn(directory, hashes, verifier, moved.toReversed(), moves)),
     { ...whole, size: from.seq, root, checkpoint: undefined }
   ]
   const rows = new Rows(
@@ -325,6 +344,21 @@ const cutHistory = Effect.fnUntraced(function* (
     fail(reason("cut_head", from.leafHash, own.last.leafHash))
   }
 })
+
+/** What a reader should know of a folder of `operations/`; what it cut is not looked into here. */
+const oddityOf = (found: Found): Reason | undefined => {
+  const { isEnded, plan, trouble } = found
+  if (Operations.isForeign(found)) return reason("foreign_file", "an operation", "a foreign name")
+  if (!isEnded && (plan !== undefined || trouble !== undefined)) {
+    // Whoever is at it now, or opens the ledger next, changes what was found here.
+    const expected = `the ${plan?.kind ?? "operation"} to have ended`
+    return reason("operation_unfinished", expected, "it is under way, or was cut short")
+  }
+  // What one that was closed has kept may be any part of what it planned.
+  return plan === undefined || !isEnded || Operations.isCarriedOut(found)
+    ? undefined
+    : reason("operation_closed", `the ${plan.kind} as planned`, "closed by a repair")
+}
 
 /** Begin: reads what states the rows, and answers what is to be shown them. */
 export const begin = Effect.fnUntraced(function* (
@@ -381,14 +415,10 @@ export const begin = Effect.fnUntraced(function* (
       verifier.fail("index", fileLine(layout.mirror), "", wrongTree, 0)
     }
     for (const found of operations) {
-      const { folder, isEnded, plan } = found
-      if (plan === undefined || !isEnded) continue
-      if (!Operations.isCarriedOut(found)) {
-        // What it kept may be any part of what it planned.
-        const why = reason("operation_closed", `the ${plan.kind} as planned`, "closed by a repair")
-        verifier.remark("checkpoints", fileLine(folder), "", why)
-        continue
-      }
+      const { folder, plan } = found
+      const oddity = oddityOf(found)
+      if (oddity !== undefined) verifier.remark("checkpoints", fileLine(folder), "", oddity)
+      if (plan === undefined || !Operations.isCarriedOut(found)) continue
       yield* cutHistory(reader, operations, { folder, plan }, hashes, verifier, signatures)
     }
   })

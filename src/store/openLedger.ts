@@ -28,6 +28,7 @@ import type { Settings } from "./LedgerService.ts"
 import { Ledger } from "./LedgerService.ts"
 import * as Maintenance from "./Maintenance.ts"
 import * as Mirror from "./Mirror.ts"
+import * as OlderMirror from "./OlderMirror.ts"
 import type { OpenReport } from "./Opening.ts"
 import * as Opening from "./Opening.ts"
 import * as PolicyGate from "./PolicyGate.ts"
@@ -260,7 +261,8 @@ export const openReadOnly = Effect.fnUntraced(function* (settings: Settings, rea
   const lineBytesMax = settings.lineBytesMax ?? Segment.lineBytesMaxDefault
   const journal = yield* Journal.makeReader(home.layout, { lineBytesMax })
   const ledgerId = HomeModule.signedName(paths, home.layout, home.identity)
-  const { reading } = yield* Reading.make(journal, sql, hashes, ledgerId)
+  const made = yield* Reading.make(journal, sql, hashes, ledgerId)
+  const reading = OlderMirror.reader(made.reading, sql)
   const head: Head = yield* reading.head
   const refused = Effect.fail(
     new Journal.JournalFinal({

@@ -41,6 +41,14 @@ describe("sealog lock", () => {
       assert.include(quarantined.stderr, "is the marker of a ledger")
       assert.deepInclude(signed, { code: 0, stderr: "" })
       fs.writeFileSync(statement, signed.stdout)
+      const made = path.join(parent, "made")
+      const [generated] = jsonLines(yield* sealog(["keygen", made, "--json"]))
+      const [theirs] = jsonLines(yield* sealog(["lock", "statement", directory, "--key", made]))
+      assert.isDefined(generated)
+      assert.strictEqual(
+        Reflect.get(Object(theirs), "public_key"),
+        Reflect.get(Object(generated), "public_key")
+      )
 
       const takeover = (keyHex: string, ...more: ReadonlyArray<string>) =>
         sealog(
@@ -54,13 +62,11 @@ describe("sealog lock", () => {
             keyHex
           ].concat(more)
         )
-      const refused = yield* Effect.all(
-        [
-          takeover(hexOf(keyOf(2).publicKey), "--deployment", "prod-1"),
-          takeover(hexOf(ada.publicKey))
-        ],
-        { concurrency: 2 }
-      )
+      // One after the other: each holds the guard.
+      const refused = yield* Effect.all([
+        takeover(hexOf(keyOf(2).publicKey), "--deployment", "prod-1"),
+        takeover(hexOf(ada.publicKey))
+      ])
       assert.deepStrictEqual(
         refused.map(({ code, stderr }) => [code, /refused \((\w+)\)/.exec(stderr)?.[1]]),
         [
@@ -114,7 +120,7 @@ describe("sealog lock", () => {
         { concurrency: 2 }
       )
       assert.strictEqual(badKey.code, 2)
-      assert.match(badKey.stderr, /open to others; its mode must be 0600/)
+      assert.match(badKey.stderr, /its mode is 0644, so others can read it/)
       assert.strictEqual(notALedger.code, 2)
       assert.strictEqual(badName.code, 2)
       for (const ended of [badKey, notALedger, badName]) {

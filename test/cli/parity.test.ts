@@ -170,6 +170,26 @@ describe("sealog parity and replay", () => {
     })
   )
 
+  it.live("holds the rows of a file to the key that is named, and asks for none of a ledger", () =>
+    Effect.gen(function* () {
+      const sqlite = path.join(yield* TestLedger.directory, "mirror.sqlite")
+      fs.copyFileSync(path.join(vectors, "corrupt/mirror.sqlite"), sqlite)
+      query(sqlite, "DELETE FROM events")
+      const keys = JSON.parse(fs.readFileSync(path.join(vectors, "keys.json"), "utf8"))
+      const pair = ["--jsonl", path.join(vectors, "log-signed.jsonl"), "--sqlite", sqlite]
+      const wrong = yield* sealog(["replay", ...pair, "--public-key", keys.second.public_key])
+      assert.deepInclude(wrong, { code: 1, stdout: "" })
+      assert.include(wrong.stderr, "bad_signature")
+      const none = yield* sealog(["parity", ...pair, "--public-key", "ada"])
+      assert.deepInclude(none, { code: 2, stdout: "" })
+      const right = yield* sealog(["replay", ...pair, "--public-key", keys.first.public_key])
+      assert.deepInclude(right, { code: 0, stderr: "" })
+      const ledger = yield* sealog(["parity", sqlite, "--public-key", keys.first.public_key])
+      assert.deepInclude(ledger, { code: 2, stdout: "" })
+      assert.include(ledger.stderr, "sealog verify --public-key")
+    })
+  )
+
   it.live("missing files are never made, and half a pair is a usage error", () =>
     Effect.gen(function* () {
       const directory = yield* TestLedger.directory

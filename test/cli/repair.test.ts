@@ -32,6 +32,9 @@ describe("sealog repair", () => {
       const { bytes, directory, segment } = yield* damaged
       const refused = yield* sealog(["replay", directory])
       assert.deepInclude(refused, { code: 1, stdout: "" })
+      const typo = yield* sealog(["repair", directory, ...by, "--public-key", "ada"])
+      assert.deepInclude(typo, { code: 2, stdout: "" })
+      assert.include(typo.stderr, "not a public key")
       const shown = yield* sealog(["repair", directory, ...by])
       assert.strictEqual(shown.code, 1)
       assert.match(shown.stdout, /row 2.*would keep rows 1 to 1, and set aside .*from byte \d+ on/)

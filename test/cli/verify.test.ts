@@ -5,6 +5,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import * as Ledger from "../../src/store/Ledger.ts"
 import * as TestLedger from "../../src/testing/TestLedger.ts"
+import { other, own, using } from "../store/signedKit.ts"
 import { isParagraph, jsonLines, sealog } from "./sealog.ts"
 
 const vectors = fileURLToPath(new URL("../vectors/cortex/", import.meta.url))
@@ -126,6 +127,31 @@ describe("sealog verify", () => {
       ).pipe(Effect.provide(TestLedger.layer({ directory: ledger })))
       assert.strictEqual(ended.code, 0, ended.stderr)
       assert.match(ended.stdout, /^intact: 6 rows/)
+    })
+  )
+
+  it.live("holds rows that were cut to the key that is named", () =>
+    Effect.gen(function* () {
+      const directory = yield* TestLedger.directory
+      for (const place of [
+        { directory: path.join(directory, "ledger") },
+        { file: path.join(directory, "log.jsonl") }
+      ]) {
+        const [cut] = yield* using({ ...place, attestor: own }, (ledger) =>
+          Effect.gen(function* () {
+            const checkpoint = yield* ledger.checkpoint("no row")
+            for (const _ of [1, 2]) yield* ledger.append({ type: "cortex.event.decision.v1" })
+            return (yield* ledger.rollback(checkpoint, { operator: "ada", reason: "no" })).cut
+          })
+        )
+        const signed = ["verify", cut?.path ?? "", "--public-key"]
+        const right = yield* sealog([...signed, own.publicKey])
+        assert.deepInclude(right, { code: 0, stderr: "" })
+        assert.match(right.stdout, /\npassed: .*signatures/)
+        const wrong = yield* sealog([...signed, other.publicKey])
+        assert.deepInclude(wrong, { code: 1, stderr: "" })
+        assert.match(wrong.stdout, /row 2.*bad_signature/)
+      }
     })
   )
 

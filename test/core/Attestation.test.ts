@@ -6,6 +6,7 @@ import * as Chain from "../../src/core/Chain.ts"
 import { Event, isType } from "../../src/core/Event.ts"
 import type { EventFields, Source } from "../../src/core/Event.ts"
 import * as Hashes from "../../src/core/Hashes.ts"
+import * as Takeover from "../../src/core/Takeover.ts"
 import * as Timestamp from "../../src/core/Timestamp.ts"
 import * as Arbitraries from "../../src/testing/Arbitraries.ts"
 import { cortexDraft } from "../store/ledgerFixtures.ts"
@@ -418,6 +419,7 @@ describe("Attestation", () => {
     for (const key of [alice.publicKey, upper]) {
       assert.strictEqual(Result.getOrThrow(Attestation.operatorId(key)), expected)
     }
+    assert.strictEqual(Takeover.operatorId(unhex(alice.publicKey)), expected)
     assert.match(expected, /^operator:[0-9a-f]{64}$/)
     assert.strictEqual(errorOf(Attestation.operatorId("ada"))._tag, "PublicKeyInvalid")
   })

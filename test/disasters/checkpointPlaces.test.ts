@@ -3,7 +3,8 @@ import { execFileSync } from "node:child_process"
 import * as fs from "node:fs"
 import * as path from "node:path"
 import { assert, describe, it } from "@effect/vitest"
-import { Effect } from "effect"
+import { Effect, Result } from "effect"
+import * as Checkpoint from "../../src/core/Checkpoint.ts"
 import * as TestLedger from "../../src/testing/TestLedger.ts"
 import { named, using } from "../store/ledgerFixtures.ts"
 
@@ -60,4 +61,53 @@ describe("The place of checkpoints", () => {
       { timeout: 20_000 }
     )
   }
+
+  const last = Checkpoint.name(Number.MAX_SAFE_INTEGER)
+
+  it.effect(
+    "holds junk under the last number there is: the next checkpoint counts on all the same",
+    () =>
+      Effect.gen(function* () {
+        const ledger = yield* made
+        const junk = path.join(ledger, "checkpoints", last)
+        fs.writeFileSync(junk, "junk")
+        fs.writeFileSync(path.join(ledger, "checkpoints", Checkpoint.name(5)), "junk")
+        const numbers: Array<number> = []
+        for (const _ of [1, 2]) {
+          yield* using({ directory: ledger }, (open) =>
+            Effect.gen(function* () {
+              numbers.push((yield* open.checkpoint("next")).number)
+              numbers.push((yield* open.checkpoint("next")).number)
+            })
+          )
+        }
+        assert.deepStrictEqual(numbers, [6, 7, 8, 9])
+        yield* using({ directory: ledger }, (open) =>
+          Effect.gen(function* () {
+            yield* open.rollback(1, by)
+            assert.isFalse(fs.existsSync(junk))
+            assert.strictEqual((yield* open.checkpoint("after")).number, 10)
+          })
+        )
+      })
+  )
+
+  it.effect("holds a sound one under the last number: no other can follow, which is told", () =>
+    Effect.gen(function* () {
+      const ledger = yield* made
+      const first = path.join(ledger, "checkpoints", Checkpoint.name(1))
+      const one = Result.getOrThrow(Checkpoint.decode(fs.readFileSync(first, "utf8")))
+      const number = Number.MAX_SAFE_INTEGER
+      const text = Checkpoint.encode(Checkpoint.make({ ...one, tree: one.tree, number }))
+      fs.writeFileSync(path.join(ledger, "checkpoints", last), text)
+      yield* using({ directory: ledger }, (open) =>
+        Effect.gen(function* () {
+          const error = yield* Effect.flip(open.checkpoint("next"))
+          assert.strictEqual(error._tag, "JournalError")
+          assert.include(error.message, last)
+          yield* open.append(named("c"))
+        })
+      )
+    })
+  )
 })

@@ -55,6 +55,12 @@ describe("A rollback that a repair has closed", () => {
           const never = { seq: 5, leafHash: "ab".repeat(32) }
           const error = yield* Effect.flip(Stream.runDrain(ledger.events({ after: never })))
           assert.strictEqual(error._tag, "PositionUnknown")
+          const told = (yield* ledger.operations).flatMap(({ cut }) => cut.map(({ path }) => path))
+          assert.deepStrictEqual(
+            told.filter((path) => !fs.existsSync(path)),
+            [],
+            "only what is there is listed"
+          )
         })
       )
     })

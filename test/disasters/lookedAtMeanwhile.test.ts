@@ -1,7 +1,9 @@
 /** A ledger that is rolled back or written while somebody looks through it: no finding is made of it. */
+import * as fs from "node:fs"
 import * as path from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Exit, FileSystem } from "effect"
+import * as Checkpoint from "../../src/core/Checkpoint.ts"
 import * as SealogNode from "../../src/platform/SealogNode.ts"
 import * as Ledger from "../../src/store/Ledger.ts"
 import { Reader } from "../../src/store/Reader.ts"
@@ -77,6 +79,46 @@ describe("A rollback beside", () => {
       })
     )
   }
+})
+
+describe("A rollback that is under way all the while", () => {
+  it.live("is named by a verification that sees what it has done so far", () =>
+    Effect.gen(function* () {
+      const directory = path.join(yield* TestLedger.directory, "l")
+      const id = yield* using({ directory }, (ledger) =>
+        Effect.gen(function* () {
+          yield* ledger.append(named("a"))
+          yield* ledger.checkpoint("one")
+          yield* ledger.append(named("b"))
+          yield* ledger.checkpoint("two")
+          return (yield* ledger.rollback(1, by)).id
+        })
+      )
+      // Its rows are cut, its checkpoint is not moved yet, and it has not ended.
+      const folder = path.join(directory, "operations", id)
+      const name = Checkpoint.name(2)
+      fs.renameSync(
+        path.join(folder, "checkpoints", name),
+        path.join(directory, "checkpoints", name)
+      )
+      fs.rmSync(path.join(folder, "outcome.json"))
+      const seen = yield* Ledger.verify({ directory })
+      assert.strictEqual(seen._tag, "Damaged")
+      assert.deepStrictEqual(
+        seen.remarks.map(({ path: at, reason }) => [at, reason.kind]),
+        [[folder, "operation_unfinished"]]
+      )
+      assert.include(seen.remarks[0]?.message, "rollback")
+      const plan = yield* SealogNode.diagnoseOver({ directory })
+      assert.deepStrictEqual([plan.isNeeded, plan.pending], [false, id])
+      yield* using({ directory }, (ledger) =>
+        Effect.gen(function* () {
+          const report = yield* ledger.verify()
+          assert.deepStrictEqual([report._tag, report.remarks], ["Intact", []])
+        })
+      )
+    }).pipe(Effect.provide(SealogNode.layerPlatform))
+  )
 })
 
 describe("A rollback of rows that came since, beside", () => {

@@ -309,7 +309,7 @@ export class Upkeep {
       // What is seen of a disk in trouble is not to be acted on.
       if (looked.wasStruck) return false
       const plan = looked.exit.value
-      if (plan.pending !== null || !plan.isNeeded) return true
+      if (plan.pending !== null || !plan.hasSteps) return true
       if (plan.to.seq !== to) contradiction(`${to} rows are whole, but: ${plan.message}`)
       const { exit, wasStruck } = yield* this.#hear(
         Effect.provide(SealogNode.repairOver(plan, by, openMirror), layer)

@@ -255,6 +255,32 @@ describe("FilePair", () => {
     })
   )
 
+  it.effect("signatures are checked where the key is named, before anything is written", () =>
+    Effect.gen(function* () {
+      const { mirror } = yield* databases("corrupt/mirror.sqlite")
+      const keys: { readonly [name: string]: { readonly public_key: string } } = read("keys.json")
+      const [key = "", another = ""] = ["first", "second"].map((name) => keys[name]?.public_key)
+      const log = path.join(vectors, "log-signed.jsonl")
+      const ask = (options: FilePair.Options) =>
+        FilePair.replay(log, options).pipe(
+          Effect.provide(
+            Layer.merge(SealogNode.layerPlatform, SqliteClient.layer({ filename: mirror }))
+          )
+        )
+      for (const [options, tag] of [
+        [{ publicKey: another }, "RowDamaged"],
+        [{ publicKey: key, ledgerId: "renamed" }, "RowDamaged"],
+        [{ publicKey: "ada" }, "PublicKeyInvalid"]
+      ] as const) {
+        const error = yield* Effect.flip(ask(options))
+        assert.strictEqual(error._tag, tag)
+        if (tag === "RowDamaged") assert.include(error.message, "bad_signature")
+      }
+      const { replayed } = yield* ask({ publicKey: key })
+      assert.strictEqual(replayed, fs.readFileSync(log, "utf8").trimEnd().split("\n").length)
+    })
+  )
+
   it.effect("a connection that reads only does so again afterwards", () =>
     Effect.gen(function* () {
       const { mirror } = yield* databases("corrupt/mirror.sqlite")

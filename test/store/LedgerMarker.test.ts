@@ -144,6 +144,8 @@ describe("LedgerMarker", () => {
       fs.appendFileSync(segmentOf(directory, 1), "torn")
       const before = image(directory)
       const plan = yield* SealogNode.diagnose({ directory })
+      assert.isFalse(plan.isNeeded)
+      assert.match(plan.message, /restore of monday.*take over.*sealog lock takeover/)
       for (let nth = 0; nth < 2; nth++) {
         const error = yield* refusal({ directory })
         assert.instanceOf(error, StoreLock.MarkerStale)
@@ -273,9 +275,36 @@ describe("LedgerMarker", () => {
       fs.writeFileSync(file, bytes)
       const plan = yield* SealogNode.diagnose({ directory })
       assert.isTrue(plan.isNeeded)
+      assert.isNull(plan.marker, "it stops no repair")
       yield* SealogNode.repair(plan, by, { deployment: "prod-1" })
       assert.isFalse(fs.existsSync(marker))
       yield* opening({ directory })
+    })
+  )
+
+  it.effect("of somebody else is told by the plan of a repair, which holds once it is gone", () =>
+    Effect.gen(function* () {
+      const { directory, marker } = yield* made
+      const file = segmentOf(directory, 1)
+      const bytes = fs.readFileSync(file)
+      bytes[bytes.length - 40] = 0x21
+      fs.writeFileSync(file, bytes)
+      yield* leave(StoreLock.ledger({ directory }))
+      const plan = yield* SealogNode.diagnose({ directory })
+      assert.isTrue(plan.isNeeded)
+      assert.strictEqual(plan.marker, fs.readFileSync(marker, "utf8"))
+      assert.match(plan.message, /A repair would.*restore of monday.*take over/)
+      fs.rmSync(marker)
+      assert.strictEqual((yield* SealogNode.repair(plan, by)).outcome, "ok")
+    })
+  )
+
+  it.effect("that is no file is told by the plan of a repair", () =>
+    Effect.gen(function* () {
+      const { directory, marker } = yield* made
+      fs.mkdirSync(marker)
+      const plan = yield* SealogNode.diagnose({ directory })
+      assert.match(plan.message, /nothing to repair.*marker.* is a directory/)
     })
   )
 

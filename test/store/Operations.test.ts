@@ -3,7 +3,11 @@ import * as fs from "node:fs"
 import * as path from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
+import * as Op from "../../src/core/Operation.ts"
+import * as Timestamp from "../../src/core/Timestamp.ts"
+import * as SealogNode from "../../src/platform/SealogNode.ts"
 import { NotALedger } from "../../src/store/Home.ts"
+import * as Operations from "../../src/store/Operations.ts"
 import { OperationUnfinished } from "../../src/store/Operations.ts"
 import * as TestLedger from "../../src/testing/TestLedger.ts"
 import {
@@ -335,6 +339,106 @@ describe("Operations", () => {
       fs.writeFileSync(`${file}.sealog/operations/op_x/plan.json`, text)
       assert.instanceOf(yield* refusal({ file }), OperationUnfinished)
       assert.isTrue(fs.readFileSync(file).equals(whole))
+    })
+  )
+
+  it.effect("keeps what it cut from a file whose name no plan can say under another one", () =>
+    Effect.gen(function* () {
+      const file = path.join(yield* TestLedger.directory, "back\\slash.jsonl")
+      yield* using({ file }, (ledger) => ledger.append({ type: "cortex.event.system_note.v1" }))
+      fs.appendFileSync(file, '{"id":"evt_')
+      assert.strictEqual((yield* opening({ file }))._tag, "Recovered")
+      const [cut] = yield* using({ file }, (ledger) => ledger.operations)
+      assert.deepStrictEqual(
+        [cut?.state, cut?.outcome, cut?.cut.map(({ path: at }) => path.basename(at))],
+        ["finished", "ok", ["journal.cut"]]
+      )
+    })
+  )
+
+  it.effect("places no plan that could not be read back", () =>
+    Effect.gen(function* () {
+      const folder = yield* TestLedger.directory
+      const move = (name: string): Op.Move => ({
+        kind: "foreign",
+        name,
+        bytes: 0,
+        sha256: null,
+        rows: null
+      })
+      const long = Array.from({ length: 65_536 }, (_, nth) => move(`${nth} ${"x".repeat(200)}`))
+      for (const [moves, why] of [
+        [[move("back\\slash")], /a name that it cannot keep/],
+        [long, /at most 16777216 bytes/]
+      ] as const) {
+        const plan = Op.makePlan({
+          ...Operations.nothing,
+          id: "op_1",
+          kind: "repair",
+          at: Timestamp.fromMillis(0),
+          reason: "a test",
+          move: moves
+        })
+        const error = yield* Effect.flip(
+          Effect.provide(Operations.place(folder, plan), SealogNode.layerPlatform)
+        )
+        assert.strictEqual(error._tag, "JournalError")
+        assert.match(error.message, why)
+        assert.deepStrictEqual(fs.readdirSync(folder), [])
+      }
+    })
+  )
+
+  it.effect("reads back the longest outcome that can be said", () =>
+    Effect.gen(function* () {
+      const directory = path.join(yield* TestLedger.directory, "l")
+      const said = "\u0001".repeat(4_096)
+      yield* using({ directory }, (ledger) =>
+        Effect.gen(function* () {
+          yield* ledger.append({ type: "row.added.v1" })
+          yield* ledger.checkpoint("one")
+          const by = { operator: "\u0002".repeat(4_000), reason: said, correlationId: said }
+          yield* ledger.rollback(1, by)
+          yield* Effect.flip(ledger.rollback(7, by))
+          const told = (yield* ledger.operations).map(
+            ({ correlationId, outcome, reason, state }) => [
+              state,
+              outcome,
+              reason === said,
+              correlationId === said
+            ]
+          )
+          assert.deepStrictEqual(told, [
+            ["finished", "ok", true, true],
+            ["finished", "recoverable_error", true, true]
+          ])
+        })
+      )
+    })
+  )
+
+  it.effect("lists no name that is no operation's, and verification remarks it", () =>
+    Effect.gen(function* () {
+      const directory = path.join(yield* TestLedger.directory, "l")
+      const at = path.join(directory, "operations")
+      yield* using({ directory }, (ledger) => ledger.append({ type: "row.added.v1" }))
+      const abandoned = "op_01KGE3HBSFNPBSCAJ7DY8FSVA7"
+      for (const name of ["notes", "op_x", abandoned]) {
+        fs.mkdirSync(path.join(at, name), { recursive: true })
+      }
+      fs.writeFileSync(path.join(at, "op_y"), "")
+      yield* using({ directory }, (ledger) =>
+        Effect.gen(function* () {
+          const told = (yield* ledger.operations).map(({ id, state }) => [id, state])
+          assert.deepStrictEqual(told, [[abandoned, "abandoned"]])
+          const report = yield* ledger.verify()
+          assert.strictEqual(report._tag, "Intact")
+          assert.deepStrictEqual(
+            report.remarks.map(({ path: found, reason }) => [path.basename(found), reason.kind]),
+            ["notes", "op_x", "op_y"].map((name) => [name, "foreign_file"])
+          )
+        })
+      )
     })
   )
 })

@@ -1,3 +1,4 @@
+import { execFileSync } from "node:child_process"
 import * as fs from "node:fs"
 import * as path from "node:path"
 import { DatabaseSync } from "node:sqlite"
@@ -249,6 +250,92 @@ describe("Repair", () => {
       const said = yield* Effect.flip(SealogNode.repair(plan, { ...by, operator: " " }))
       assert.instanceOf(said, Maintenance.RequestInvalid)
       assert.deepStrictEqual(snapshot(directory), before)
+    })
+  )
+
+  for (const [what, name] of [
+    ["with a backslash", "back\\\\slash"],
+    ["that is no UTF-8", "a\\377"]
+  ] as const) {
+    it.effect.skipIf(process.platform !== "linux")(
+      `refuses a foreign file of a name ${what}, as no plan can say it, and changes nothing`,
+      () =>
+        Effect.gen(function* () {
+          const { directory } = yield* made
+          const stuck = path.join(directory, "operations", "op_1")
+          fs.mkdirSync(stuck, { recursive: true })
+          fs.writeFileSync(path.join(stuck, "plan.json"), "{}")
+          // A shell's: not every runtime can write such a name, but each must live with it.
+          const shell = (command: string) =>
+            execFileSync("sh", ["-c", `${command} "$(printf '${name}')"`], {
+              cwd: path.join(directory, "segments")
+            })
+          shell("touch")
+          const plan = yield* SealogNode.diagnose({ directory })
+          assert.deepStrictEqual([plan.isNeeded, plan.foreign.length], [true, 1])
+          const error = yield* Effect.flip(SealogNode.repair(plan, by))
+          assert.strictEqual(error._tag, "JournalError")
+          assert.match(error.message, /move it away/)
+          assert.deepStrictEqual(fs.readdirSync(stuck), ["plan.json"])
+          assert.isFalse(fs.existsSync(path.join(directory, "marker")))
+          shell("rm")
+          const again = yield* SealogNode.diagnose({ directory })
+          yield* SealogNode.repair(again, by)
+          yield* using({ directory }, (ledger) => append(ledger, 1))
+        })
+    )
+  }
+
+  it.effect("tells of a checkpoint that does not hold together, and needs none to open", () =>
+    Effect.gen(function* () {
+      const { directory } = yield* made
+      const junk = path.join(directory, "checkpoints", Checkpoint.name(7))
+      fs.writeFileSync(junk, "junk")
+      const notes = path.join(directory, "checkpoints", "notes")
+      fs.writeFileSync(notes, "mine")
+      assert.include(
+        (yield* SealogNode.diagnose({ directory })).message,
+        `${notes} is no checkpoint`
+      )
+      fs.rmSync(notes)
+      const plan = yield* SealogNode.diagnose({ directory })
+      assert.deepStrictEqual([plan.isNeeded, plan.hasSteps], [false, true])
+      assert.deepStrictEqual(plan.checkpoints, [7])
+      assert.match(plan.message, /nothing to repair.*Checkpoint 7 does not hold together/)
+      yield* using({ directory }, (ledger) =>
+        Effect.gen(function* () {
+          assert.strictEqual(ledger.opened._tag, "Clean")
+          assert.strictEqual((yield* ledger.verify())._tag, "Damaged")
+        })
+      )
+      const done = yield* SealogNode.repair(plan, by)
+      assert.strictEqual(done.outcome, "ok")
+      assert.isFalse(fs.existsSync(junk))
+      const kept = path.join(directory, "operations", done.id, "checkpoints", Checkpoint.name(7))
+      assert.strictEqual(fs.readFileSync(kept, "utf8"), "junk")
+      const after = yield* SealogNode.diagnose({ directory })
+      assert.deepStrictEqual([after.isNeeded, after.hasSteps], [false, false])
+      yield* using({ directory }, (ledger) =>
+        Effect.gen(function* () {
+          assert.strictEqual((yield* ledger.verify())._tag, "Intact")
+          assert.strictEqual((yield* ledger.checkpoint("next")).number, 8)
+        })
+      )
+    })
+  )
+
+  it.effect("is told how long lines may be, as opening is", () =>
+    Effect.gen(function* () {
+      const { directory } = yield* made
+      const lineBytesMax = 300
+      assert.strictEqual((yield* SealogNode.diagnose({ directory })).isNeeded, false)
+      const plan = yield* SealogNode.diagnose({ directory, lineBytesMax })
+      assert.match(plan.message, /a line of \d+ bytes, the limit is 300/)
+      assert.instanceOf(yield* Effect.flip(SealogNode.repair(plan, by)), Repair.PlanOutdated)
+      const done = yield* SealogNode.repair(plan, by, { lineBytesMax })
+      assert.strictEqual(done.head?.seq, 0)
+      const wrong = yield* Effect.exit(SealogNode.diagnose({ directory, lineBytesMax: 0 }))
+      assert.include(String(wrong), "lineBytesMax must be a whole number above 0")
     })
   )
 

@@ -142,6 +142,29 @@ describe("VerifyCheckpoints", () => {
     })
   )
 
+  it.effect(
+    "remarks a checkpoint that was junk when a rollback moved it, unless it changed since",
+    () =>
+      Effect.gen(function* () {
+        const { directory, five } = yield* history
+        const name = Checkpoint.name(7)
+        fs.writeFileSync(path.join(directory, "checkpoints", name), "junk")
+        const id = yield* using({ directory }, (ledger) =>
+          Effect.gen(function* () {
+            yield* append(ledger, 1)
+            const done = yield* ledger.rollback(five, by)
+            const report = yield* ledger.verify()
+            assert.strictEqual(report._tag, "Intact", JSON.stringify(report))
+            const remarks = report.remarks.map(({ reason }) => reason.kind)
+            assert.deepStrictEqual(remarks, ["checkpoint_unsound"])
+            return done.id
+          })
+        )
+        fs.writeFileSync(path.join(directory, "operations", id, "checkpoints", name), "other")
+        assert.deepStrictEqual(yield* kindsOf(directory), ["checkpoints/checkpoint_unsound"])
+      })
+  )
+
   it.effect("finds every change of what a rollback cut", () =>
     Effect.gen(function* () {
       const { directory, first, second } = yield* history
