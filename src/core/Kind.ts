@@ -52,6 +52,8 @@ export interface AnyKind {
   readonly make: (payload: never, envelope?: Envelope) => Draft
   /** The payload of an event of one of `types`, brought up to date. */
   readonly read: (event: Readable) => Result.Result<unknown, EventUndecodable>
+  /** The keys of an event of one of `types` that holds what its own kind would write, and no more. */
+  readonly fit: (event: Readable) => Result.Result<Keys, EventUndecodable>
 }
 
 /** A type of event and the payload that goes with it. */
@@ -76,10 +78,15 @@ export type Typed<K> =
       }
     : never
 
+/** Keys of which some may be absent. */
+export interface MaybeKeys {
+  readonly [name: string]: string | null | undefined
+}
+
 /** What a kind may say besides its type and its Schema. */
 export interface KindOptions<P, P0> {
-  /** What an application queries by. The keys of an envelope are added to them. */
-  readonly keys?: ((payload: P) => Keys) | undefined
+  /** What an application queries by; none where there is no text. An envelope's are added to them. */
+  readonly keys?: ((payload: P) => MaybeKeys) | undefined
   /** The payload's own id, which is the id of its row too: an event id, as `Event.idFrom` makes. */
   readonly id?: ((payload: P) => string) | undefined
   /** The kind of an older version, and how its payload becomes one of this kind. */
@@ -101,6 +108,14 @@ export const define = <const T extends string, P, P0 = never>(
   if (older.includes(type)) throw new RangeError(`${type} cannot be upcast from itself`)
   const codec = PayloadCodec.make(schema)
 
+  const keysOf = (payload: P): Keys => {
+    const keys: Array<readonly [string, string]> = []
+    for (const [name, value] of Object.entries(options.keys?.(payload) ?? {})) {
+      if (value !== null && value !== undefined) keys.push([name, value])
+    }
+    return Object.fromEntries(keys)
+  }
+
   const make = (payload: P, envelope: Envelope = {}): Draft => {
     const refused = (misfit: Misfit): Draft => ({
       ...envelope,
@@ -113,7 +128,7 @@ export const define = <const T extends string, P, P0 = never>(
       return refused({ ...failure, path: `/payload${failure.path}` })
     }
     const draft = { ...envelope, type, payload: encoded.success }
-    const keys = options.keys === undefined ? {} : { ...options.keys(payload), ...envelope.keys }
+    const keys = { ...keysOf(payload), ...envelope.keys }
     const keyed = options.keys === undefined ? draft : { ...draft, keys }
     const id = options.id?.(payload)
     if (id === undefined) return keyed
@@ -123,8 +138,11 @@ export const define = <const T extends string, P, P0 = never>(
       : { ...keyed, id }
   }
 
-  const readOwn = (event: Readable): Result.Result<P, EventUndecodable> => {
-    const payload = codec.decode(event.payload)
+  const readOwn = (
+    event: Readable,
+    decode: typeof codec.decode = codec.decode
+  ): Result.Result<P, EventUndecodable> => {
+    const payload = decode(event.payload)
     if (Result.isFailure(payload)) {
       const { failure } = payload
       return undecodable(event, { ...failure, path: `/payload${failure.path}` })
@@ -145,7 +163,14 @@ export const define = <const T extends string, P, P0 = never>(
     return Result.map(from.read(event), up)
   }
 
-  return { type, types: [type, ...older], make, read }
+  const fit = (event: Readable): Result.Result<Keys, EventUndecodable> => {
+    const from = options.upcast?.[0]
+    return event.type === type || from === undefined
+      ? Result.map(readOwn(event, codec.decodeExact), keysOf)
+      : from.fit(event)
+  }
+
+  return { type, types: [type, ...older], make, read, fit }
 }
 
 /** Read an event by the first of the kinds that knows its type. */
@@ -165,13 +190,13 @@ export const decode = <K extends AnyKind>(
   )
 }
 
-/** Whether one of the kinds reads an event. */
-export const fits = (
+/** The keys of an event that one of the kinds could have written. */
+export const fit = (
   kinds: ReadonlyArray<AnyKind>,
   event: Readable
-): Result.Result<unknown, EventUndecodable> => {
+): Result.Result<Keys, EventUndecodable> => {
   const kind = kinds.find(({ types }) => types.includes(event.type))
-  return kind === undefined ? Result.fail(unknownType(kinds, event)) : kind.read(event)
+  return kind === undefined ? Result.fail(unknownType(kinds, event)) : kind.fit(event)
 }
 
 /** Every type that one of the kinds reads. */

@@ -35,6 +35,8 @@ export class RefusedPayload implements Misfit {
 export interface PayloadCodec<P> {
   readonly encode: (payload: P) => Result.Result<unknown, Misfit>
   readonly decode: (json: unknown) => Result.Result<P, Misfit>
+  /** As `decode`, but a member that the Schema does not know is refused. */
+  readonly decodeExact: (json: unknown) => Result.Result<P, Misfit>
 }
 
 const format = SchemaIssue.makeFormatterStandardSchemaV1()
@@ -70,8 +72,10 @@ export const make = <P>(schema: Schema.Codec<P, unknown>): PayloadCodec<P> =>
 export const plain = <P>(json: Schema.Codec<P, unknown>): PayloadCodec<P> => {
   const encode = Schema.encodeUnknownResult(json, { onExcessProperty: "error" })
   const decode = Schema.decodeUnknownResult(json)
+  const decodeExact = Schema.decodeUnknownResult(json, { onExcessProperty: "error" })
   return {
     encode: (payload) => Result.mapError(encode(payload), (error) => misfitOf(payload, error)),
-    decode: (value) => Result.mapError(decode(value), (error) => misfitOf(value, error))
+    decode: (value) => Result.mapError(decode(value), (error) => misfitOf(value, error)),
+    decodeExact: (value) => Result.mapError(decodeExact(value), (error) => misfitOf(value, error))
   }
 }

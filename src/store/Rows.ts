@@ -4,7 +4,7 @@
  * A stream takes the head when it begins and reads up to there, a page at a time: index rows first,
  * then their lines. A rollback behind that head ends it, so no stream mixes two histories.
  */
-import { Effect, Option, Stream } from "effect"
+import { Array as Arr, Effect, Option, Result, Stream } from "effect"
 import type { SqlClient } from "effect/sql"
 import type { SqlError } from "effect/sql/SqlError"
 import * as Chain from "../core/Chain.ts"
@@ -76,11 +76,37 @@ export const typed = <K extends AnyKind, E>(
   events: Stream.Stream<Event, E>
 ): Stream.Stream<Read<K>, E | ReadUndecodable<K>> =>
   // Whether `kinds` is there is what the type asks of K; TypeScript cannot follow that.
-  (kinds === undefined
-    ? events
-    : Stream.mapEffect(events, (event) =>
-        Effect.fromResult(Kind.decode(kinds, event))
-      )) as Stream.Stream<Read<K>, E | ReadUndecodable<K>>
+  (kinds === undefined ? events : decoded(kinds, events)) as Stream.Stream<
+    Read<K>,
+    E | ReadUndecodable<K>
+  >
+
+/** Page by page, as they come; those before one that cannot be decoded are given before it fails. */
+const decoded = <K extends AnyKind, E>(
+  kinds: ReadonlyArray<K>,
+  events: Stream.Stream<Event, E>
+): Stream.Stream<Kind.Typed<K>, E | Kind.EventUndecodable> =>
+  Stream.transformPull(events, (pull) =>
+    Effect.sync(() => {
+      let failure: Kind.EventUndecodable | undefined
+      return Effect.suspend(() => {
+        if (failure !== undefined) return Effect.fail(failure)
+        return Effect.flatMap(pull, (page) => {
+          const read: Array<Kind.Typed<K>> = []
+          for (const event of page) {
+            const one = Kind.decode(kinds, event)
+            if (Result.isSuccess(one)) read.push(one.success)
+            else failure = one.failure
+            if (failure !== undefined) break
+          }
+          if (Arr.isReadonlyArrayNonEmpty(read)) return Effect.succeed(read)
+          return failure === undefined
+            ? Effect.die(new Error("an empty page"))
+            : Effect.fail(failure)
+        })
+      })
+    })
+  )
 
 /** Index rows of a range, from its first, what is left of it, and a seq that the index lacks. */
 interface Page {

@@ -27,8 +27,10 @@ import type { Head } from "../core/Chain.ts"
 import * as Json from "../core/CanonicalJson.ts"
 import type { CompleteDraft } from "../core/Draft.ts"
 import * as Draft from "../core/Draft.ts"
+import { pointer } from "../core/jsonError.ts"
 import type { AnyKind } from "../core/Kind.ts"
 import * as Kind from "../core/Kind.ts"
+import type * as Event from "../core/Event.ts"
 import * as EventId from "../core/EventId.ts"
 import type * as Hashes from "../core/Hashes.ts"
 import * as Merkle from "../core/Merkle.ts"
@@ -167,18 +169,31 @@ export const make = Effect.fnUntraced(function* (deps: Dependencies) {
     options: Group.Append["options"]
   ) {
     const isSigned = standing.attestor !== undefined
-    const completed = Draft.complete(draft, {
-      id: EventId.fromUlid(yield* random.ulid),
-      now: Timestamp.fromMillis(yield* Clock.currentTimeMillis),
-      index,
-      mode: settings.encode.format,
-      numbers: settings.numbers,
-      lineBytesMax: settings.lineBytesMax,
-      signatureBytesMax: isSigned ? Signer.signatureBytesMax : 0
-    })
+    const complete = (given: Draft.Draft, id: EventId.EventId, now: Timestamp.Timestamp) =>
+      Draft.complete(given, {
+        id,
+        now,
+        index,
+        mode: settings.encode.format,
+        numbers: settings.numbers,
+        lineBytesMax: settings.lineBytesMax,
+        signatureBytesMax: isSigned ? Signer.signatureBytesMax : 0
+      })
+    const id = EventId.fromUlid(yield* random.ulid)
+    const now = Timestamp.fromMillis(yield* Clock.currentTimeMillis)
+    const { kinds } = settings
+    const completed = complete(draft, id, now).pipe(
+      Result.flatMap((made) =>
+        kinds === undefined
+          ? Result.succeed(made)
+          : Result.flatMap(missingKeys(kinds, made, index), (missing) =>
+              missing === undefined
+                ? Result.succeed(made)
+                : complete({ ...draft, keys: { ...draft.keys, ...missing } }, id, now)
+            )
+      )
+    )
     if (Result.isFailure(completed)) return yield* Effect.fail(completed.failure)
-    const misfit = misfitOf(settings.kinds, completed.success, index)
-    if (misfit !== undefined) return yield* misfit
     if (options.decisions?.ledger !== undefined) {
       return { draft: completed.success, index, isSigned, votes: [] } satisfies Voted
     }
@@ -675,18 +690,28 @@ const checkOptions = ({ breakGlass, decisions, expect }: Group.Append["options"]
     : Effect.fail(new Draft.DraftInvalid({ index: 0, path: wrong, ...sides }))
 }
 
-/** What the ledger's kinds have against a draft. */
-const misfitOf = (
-  kinds: ReadonlyArray<AnyKind> | undefined,
-  { id, payloadText, type }: CompleteDraft,
+/**
+ * The keys that a draft lacks and its kind gives; none where it lacks none. Without them, queries and
+ * expectations by key would pass over its row.
+ */
+const missingKeys = (
+  kinds: ReadonlyArray<AnyKind>,
+  { id, keys, payloadText, type }: CompleteDraft,
   index: number
-): Draft.DraftInvalid | undefined => {
-  if (kinds === undefined) return undefined
-  const payload = Json.valueOf(payloadText)
-  const fits = Kind.fits(kinds, { seq: 0, id, type, payload })
-  if (Result.isSuccess(fits)) return undefined
-  const { actual, expected, path } = fits.failure
-  return new Draft.DraftInvalid({ index, path, expected, actual })
+): Result.Result<Event.Keys | undefined, Draft.DraftInvalid> => {
+  const refuse = (path: string, expected: string, actual: string) =>
+    Result.fail(new Draft.DraftInvalid({ index, path, expected, actual }))
+  const fit = Kind.fit(kinds, { seq: 0, id, type, payload: Json.valueOf(payloadText) })
+  if (Result.isFailure(fit)) {
+    const { actual, expected, path } = fit.failure
+    return refuse(path, expected, actual)
+  }
+  const missing = Object.entries(fit.success).filter(([name, value]) => keys?.[name] !== value)
+  const other = missing.find(([name]) => keys?.[name] !== undefined)
+  if (other !== undefined) {
+    return refuse(`/keys${pointer([other[0]])}`, "the key that its kind gives", "another")
+  }
+  return Result.succeed(missing.length === 0 ? undefined : Object.fromEntries(missing))
 }
 
 /** Every id that the drafts name, theirs and their parents', once. */

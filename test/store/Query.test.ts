@@ -327,6 +327,35 @@ describe("an index that says of a row what is not so", () => {
     )
   }
 
+  it.effect(
+    "typed reads come in pages too, and give what is before the event they cannot read",
+    () =>
+      Effect.gen(function* () {
+        const directory = yield* TestLedger.directory
+        const Count = Event.define("count.v1", Schema.Struct({ n: Schema.Int }))
+        yield* using({ directory }, (ledger) =>
+          Effect.gen(function* () {
+            yield* ledger.appendAll(Array.from({ length: 400 }, (_, n) => Count.make({ n })))
+            yield* ledger.append({ type: Count.type, payload: { n: "many" } })
+            yield* ledger.appendAll(Array.from({ length: 10 }, (_, n) => Count.make({ n })))
+            const pages: Array<ReadonlyArray<number>> = []
+            const failed = yield* ledger.events({ kinds: [Count] }).pipe(
+              Stream.runForEachArray((page) =>
+                Effect.sync(() => pages.push(page.map(({ payload }) => payload.n)))
+              ),
+              Effect.flip
+            )
+            assertLike(failed, { _tag: "EventUndecodable", seq: 401 })
+            assert.deepStrictEqual(
+              pages.flat(),
+              Array.from({ length: 400 }, (_, n) => n)
+            )
+            assert.isBelow(pages.length, 5)
+          })
+        )
+      })
+  )
+
   it.effect("a mirror of before is brought up to what is asked now", () =>
     Effect.gen(function* () {
       const directory = yield* TestLedger.directory

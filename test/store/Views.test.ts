@@ -3,6 +3,7 @@ import { DatabaseSync } from "node:sqlite"
 import { assert, describe, it } from "@effect/vitest"
 import { Context, Effect, Fiber, Layer, Schema, Stream } from "effect"
 import { TestClock } from "effect/testing"
+import * as Chain from "../../src/core/Chain.ts"
 import * as Event from "../../src/core/Event.ts"
 import * as Policy from "../../src/core/Policy.ts"
 import * as View from "../../src/core/View.ts"
@@ -597,6 +598,45 @@ describe("Kinds of a ledger", () => {
           [5]
         )
       }).pipe(Effect.provide(TestLedger.layer({ directory, kinds })))
+    })
+  )
+
+  it.effect("give a draft the keys that its kind does, and refuse it with others", () =>
+    Effect.gen(function* () {
+      const directory = yield* TestLedger.directory
+      const Seen = Event.define(
+        "host.seen.v1",
+        Schema.Struct({ host: Schema.String, rollout: Schema.NullOr(Schema.String) }),
+        { keys: ({ host, rollout }) => ({ host, rollout }) }
+      )
+      yield* Effect.gen(function* () {
+        const ledger = yield* Ledger.Ledger
+        const plain = (payload: object, more: object = {}) =>
+          ledger.append({ type: Seen.type, payload, ...more })
+        yield* ledger.append(Seen.make({ host: "a", rollout: null }))
+        yield* plain({ host: "a", rollout: "r" })
+        yield* plain({ host: "a", rollout: "r" }, { keys: { rollout: "r", zone: "z" } })
+        const refusals = [
+          [plain({ host: "a", rollout: null }, { keys: { host: "b" } }), "/keys/host"],
+          [plain({ host: "a", rollout: null, extra: 1 }), "/payload/extra"]
+        ] as const
+        for (const [appended, place] of refusals) {
+          assertLike(yield* Effect.flip(appended), { _tag: "DraftInvalid", path: place })
+        }
+        const found = yield* Stream.runCollect(ledger.events({ keys: { host: "a" } }))
+        assert.deepStrictEqual(
+          found.map((event) => event.keys),
+          [{ host: "a" }, { host: "a", rollout: "r" }, { host: "a", rollout: "r", zone: "z" }]
+        )
+        const unchanged = Ledger.noneSince(
+          { keys: { rollout: "r" } },
+          found[0]?.position ?? Chain.start
+        )
+        const refused = yield* Effect.flip(
+          ledger.append(Seen.make({ host: "b", rollout: null }), { expect: unchanged })
+        )
+        assertLike(refused, { _tag: "ExpectationFailed", seqs: [2, 3] })
+      }).pipe(Effect.provide(TestLedger.layer({ directory, kinds: [Seen] })))
     })
   )
 
