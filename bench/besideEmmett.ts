@@ -143,5 +143,5 @@ export const print = Effect.fnUntraced(function* (
   if (loaded === undefined) {
     return yield* Console.log("  not installed: npm install --prefix bench/emmett")
   }
-  yield* contest.print(yield* contests(directory, loaded, count), rounds)
+  yield* contest.print(yield* contests(directory, loaded, count), rounds, "sealog")
 }, Effect.scoped)

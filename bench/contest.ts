@@ -1,5 +1,5 @@
 /**
- * Contests: contestants that do the same in turns, round after round, the first of them sealog.
+ * Contests: contestants that do the same in turns, round after round; the first is what the others are compared with.
  */
 import { Console, Effect } from "effect"
 import { median, micros, ratio, table, times } from "./measure.ts"
@@ -53,9 +53,10 @@ const hold = Effect.fnUntraced(function* (contest: Contest, { rounds, warmUps }:
 /** Hold all contests and print them. */
 export const print = Effect.fnUntraced(function* (
   contests: ReadonlyArray<Contest>,
-  rounds: Rounds
+  rounds: Rounds,
+  first: string
 ) {
-  const lines: Array<ReadonlyArray<string>> = [["", "", "us each", "times sealog", "of CPU"]]
+  const lines: Array<ReadonlyArray<string>> = [["", "", "us each", `times ${first}`, "of CPU"]]
   for (const contest of contests) lines.push(...(yield* hold(contest, rounds)))
   yield* Console.log(table(lines))
 })

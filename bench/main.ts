@@ -7,7 +7,7 @@
  * system's directory for temporary files); everything is made in a directory of its own there and
  * removed at the end. `--rows` is the size of the largest ledger that is read (100,000; a million
  * takes minutes). `--only` leaves one part: `append`, with what limits it, `reading`,
- * `queries`, or `emmett`: another event store, where `npm install --prefix bench/emmett` was run.
+ * `queries`, `following`, with expectations, or `emmett`: another event store, where `npm install --prefix bench/emmett` was run.
  * With `CORTEX_ORACLE=PROGRAM` the original runs beside each. Figures are only the basis of the
  * ratios: they are this machine's, this minute's.
  */
@@ -21,6 +21,7 @@ import * as Chain from "../src/core/Chain.ts"
 import * as FastHashes from "../src/platform/FastHashes.ts"
 import * as append from "./append.ts"
 import * as besideEmmett from "./besideEmmett.ts"
+import * as following from "./following.ts"
 import * as jobs from "./jobs.ts"
 import * as limits from "./limits.ts"
 import { whole } from "./measure.ts"
@@ -35,7 +36,7 @@ const full = { append: { rounds: 5, warmUps: 3, rows: 512 }, rows: 100_000, roun
 const quick = { append: { rounds: 3, warmUps: 1, rows: 128 }, rows: 5_000, rounds: 1 }
 type Sizes = typeof full
 
-const parts = ["append", "reading", "queries", "emmett"] as const
+const parts = ["append", "reading", "queries", "following", "emmett"] as const
 type Part = (typeof parts)[number]
 
 const title = (text: string) => Console.log(`\n${text}\n`)
@@ -89,6 +90,10 @@ const program = Effect.fnUntraced(function* (
   if (isDone("queries")) {
     yield* title(`Pages of ${pageRows} rows that a filter leaves, each in a process of its own.`)
     yield* reading.printQueries(directory, readSizes)
+  }
+  if (isDone("following")) {
+    yield* title("What keys, expectations and followers cost.")
+    yield* following.print(directory, sizes.append)
   }
   if (isDone("emmett")) {
     yield* title("Beside emmett-sqlite, on one connection in WAL mode, synchronous=FULL.")
