@@ -4,6 +4,7 @@
  */
 import * as fs from "node:fs"
 import * as path from "node:path"
+import type { StatementSync } from "node:sqlite"
 import { DatabaseSync } from "node:sqlite"
 import * as Segment from "../src/core/Segment.ts"
 
@@ -13,6 +14,11 @@ interface Found {
   readonly segment: number
   readonly offset: number
   readonly length: number
+}
+
+/** A row of a statement that is asked for its leaf hash too. */
+interface FoundHash extends Found {
+  readonly leafHash: string
 }
 
 const chunkBytes = 1024 * 1024
@@ -43,6 +49,8 @@ export class BareReader {
   readonly #byId
   readonly #tail
   readonly #leaves
+  readonly #head
+  readonly #pages = new Map<string, StatementSync>()
 
   constructor(directory: string) {
     this.#directory = directory
@@ -55,6 +63,9 @@ export class BareReader {
     this.#tail = this.#db.prepare(`${select} ORDER BY seq DESC LIMIT ?`)
     this.#leaves = this.#db.prepare(
       `${select} WHERE NOT EXISTS (SELECT 1 FROM sealog_index c WHERE c.parent_seq = i.seq)`
+    )
+    this.#head = this.#db.prepare(
+      "SELECT seq, leaf_hash AS leafHash FROM sealog_index ORDER BY seq DESC LIMIT 1"
     )
   }
 
@@ -89,6 +100,21 @@ export class BareReader {
 
   leaves(): ReadonlyArray<Buffer> {
     return this.#leaves.all().map((row) => this.#line(this.#one(row)))
+  }
+
+  /** The rows of a statement, which selects what a `FoundHash` has, and their lines. */
+  page(sql: string, params: ReadonlyArray<string | number>) {
+    const statement = this.#pages.get(sql) ?? this.#db.prepare(sql)
+    this.#pages.set(sql, statement)
+    return statement.all(...params).map((found) => {
+      const row = this.#one(found) as FoundHash
+      return { row, line: this.#line(row) }
+    })
+  }
+
+  /** The newest row, unread. */
+  head(): FoundHash {
+    return this.#one(this.#head.get()) as FoundHash
   }
 
   /** A row and its ancestors, one look-up and one read for each. */

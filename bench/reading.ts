@@ -10,18 +10,19 @@ import * as path from "node:path"
 import { Ledger } from "../src/index.ts"
 import { SealogNode } from "../src/platform/index.ts"
 import { mebibytes, median, micros, perSecond, ratio, table, times, whole } from "./measure.ts"
-import type { Job, Taken, Turns } from "./readingJobs.ts"
+import type { Job } from "./readingJobs.ts"
 import * as jobs from "./readingJobs.ts"
 import * as rows from "./rows.ts"
+import type { Taken, Turns } from "./turns.ts"
 
 const groupRows = 500
 
 /** Make a ledger of so many rows, in groups. */
-const build = (directory: string, count: number) =>
+const build = (directory: string, count: number, drafts: typeof rows.drafts) =>
   Effect.gen(function* () {
     const ledger = yield* Ledger.Ledger
     for (let first = 0; first < count; first += groupRows) {
-      yield* ledger.appendAll(rows.branching(first, Math.min(groupRows, count - first)))
+      yield* ledger.appendAll(drafts(first, Math.min(groupRows, count - first)))
     }
   }).pipe(Effect.provide(SealogNode.layer({ directory })))
 
@@ -114,6 +115,40 @@ const printFlat = Effect.fnUntraced(function* (
   yield* Console.log(table([["", "rows", "took", "times no rows", "of CPU", "peak"], ...lines]))
 })
 
+/** Compared with SQL by hand, and that with the reader's checks. */
+const asked: ReadonlyArray<readonly [Job, string]> = [
+  ["byType", "by type, a tenth of all"],
+  ["byKey", "by key, one of 97"],
+  ["bySession", "by session, in one piece"],
+  ["byTrace", "by trace, one of 8 in turns"],
+  ["byTime", "by time range"],
+  ["byTypeAndKey", "by type and key"],
+  ["newest", "the newest"],
+  ["newestOfKey", "the newest of a key"],
+  ["head", "head, each"]
+]
+
+/** Make ledgers of rows with all that a query asks for, and print what a row of a page takes. */
+export const printQueries = Effect.fnUntraced(function* (
+  directory: string,
+  sizes: ReadonlyArray<number>
+) {
+  const sized = sizes.map((count): Sized => ({
+    directory: path.join(directory, `asked-${count}`),
+    count
+  }))
+  for (const one of sized) yield* build(one.directory, one.count, rows.asked)
+  const lines = asked.flatMap(([job, what]) =>
+    sized.map(({ count, directory: of }) => {
+      const taken = jobs.run(job, of)
+      const checked = taken.checked === null ? ["-", "-"] : against(taken.own, taken.checked)
+      return [...besideHand(what, count, taken, false).slice(0, -1), ...checked]
+    })
+  )
+  const first = ["", "rows", "a row", "by hand", "times by hand", "of CPU"]
+  yield* Console.log(table([[...first, "by hand, checked", "of CPU"], ...lines]))
+})
+
 /** How large the ledgers are, and how often what is compared between them is done. */
 export interface Settings {
   readonly sizes: ReadonlyArray<number>
@@ -132,7 +167,7 @@ export const print = Effect.fnUntraced(function* (directory: string, settings: S
   const at = (count: number): Sized => ({ directory: path.join(directory, `read-${count}`), count })
   const empty = at(0)
   const sized = settings.sizes.map(at)
-  for (const one of [empty, ...sized]) yield* build(one.directory, one.count)
+  for (const one of [empty, ...sized]) yield* build(one.directory, one.count, rows.branching)
   yield* printBeside(sized, read, false)
   yield* Console.log("")
   yield* printFlat(empty, sized, settings.rounds)

@@ -9,66 +9,15 @@ import { Context, Effect, Layer, Schema, Stream } from "effect"
 import { execFileSync } from "node:child_process"
 import * as fs from "node:fs"
 import * as path from "node:path"
-import { Ledger, Reader } from "../src/index.ts"
+import { Ledger } from "../src/index.ts"
 import { SealogNode } from "../src/platform/index.ts"
 import * as bare from "./bare.ts"
+import * as queryJobs from "./queryJobs.ts"
 import * as rows from "./rows.ts"
+import type { Done, Taken, Turns } from "./turns.ts"
+import { inTurns, sure, TakenText, Watch } from "./turns.ts"
 
-/** What some turns took: by the clock, and of the processors, which others cannot slow down. */
-const Turns = Schema.Struct({
-  millis: Schema.Array(Schema.Finite),
-  cpuMillis: Schema.Array(Schema.Finite)
-})
-export type Turns = typeof Turns.Type
-
-/** What a job took. */
-const Taken = Schema.Struct({
-  /** How many things were done in each turn. */
-  count: Schema.Int,
-  own: Turns,
-  /** Of its counterpart, right after each turn; null where it has none. */
-  bare: Schema.NullOr(Turns),
-  /** Of the process, all its life. */
-  peakBytes: Schema.Finite
-})
-export type Taken = typeof Taken.Type
-const TakenText = Schema.fromJsonString(Taken)
-
-type Done = Omit<Taken, "peakBytes">
-
-const sure = (holds: boolean, what: string) =>
-  holds ? Effect.void : Effect.die(new Error(`not what was expected: ${what}`))
-
-const cpuMillis = (): number => {
-  const { system, user } = process.cpuUsage()
-  return (system + user) / 1000
-}
-
-/** Measures turns one after the other. */
-class Watch {
-  readonly #millis: Array<number> = []
-  readonly #cpuMillis: Array<number> = []
-
-  turn<A, E, R>(step: Effect.Effect<A, E, R>) {
-    return Effect.suspend(() => {
-      const begun = performance.now()
-      const begunCpu = cpuMillis()
-      return Effect.tap(step, () =>
-        Effect.sync(() => {
-          this.#millis.push(performance.now() - begun)
-          this.#cpuMillis.push(cpuMillis() - begunCpu)
-        })
-      )
-    })
-  }
-
-  /** Without the first turns, which only warm up. */
-  turns(warmUps: number): Turns {
-    return { millis: this.#millis.slice(warmUps), cpuMillis: this.#cpuMillis.slice(warmUps) }
-  }
-}
-
-const alone = (own: Turns): Done => ({ count: 1, own, bare: null })
+const alone = (own: Turns): Done => ({ count: 1, own, bare: null, checked: null })
 
 // ---- compared with the same on a ledger without rows ---------------------------------------------
 
@@ -131,42 +80,6 @@ const rollback = (directory: string) =>
   }).pipe(Effect.provide(SealogNode.layer({ directory })))
 
 // ---- compared with reading by hand ---------------------------------------------------------------
-
-interface Asked {
-  readonly reader: Reader.Reader["Service"]
-  readonly byHand: bare.BareReader
-  readonly rows: number
-}
-
-// Until the code of either is as fast as it gets.
-const warmUps = 5
-const turns = 10
-
-/** Ask a reader and the bare one in turns; both answer how many lines they have read. */
-const inTurns = <E>(
-  directory: string,
-  own: (asked: Asked) => Effect.Effect<number, E>,
-  byHand: (asked: Asked) => number
-) =>
-  Effect.gen(function* () {
-    const reader = yield* Reader.Reader
-    const { count: size } = yield* reader.summary
-    const hand = yield* Effect.acquireRelease(
-      Effect.sync(() => new bare.BareReader(directory)),
-      (one) => Effect.sync(() => one.close())
-    )
-    const asked: Asked = { reader, byHand: hand, rows: size }
-    const watch = new Watch()
-    const bareWatch = new Watch()
-    let count = 0
-    for (let turn = -warmUps; turn < turns; turn++) {
-      globalThis.gc?.()
-      count = yield* watch.turn(own(asked))
-      const byHandToo = yield* bareWatch.turn(Effect.sync(() => byHand(asked)))
-      yield* sure(count === byHandToo, `${byHandToo} rows, not ${count}`)
-    }
-    return { count, own: watch.turns(warmUps), bare: bareWatch.turns(warmUps) } satisfies Done
-  }).pipe(Effect.scoped, Effect.provide(SealogNode.layerReader({ directory })))
 
 const lookUps = 1_000
 
@@ -242,7 +155,7 @@ const whole = <E>(directory: string, own: (watch: Watch) => Effect.Effect<number
       yield* bareWatch.turn(Effect.sync(() => bare.journal(directory)))
       yield* sure(found === count, `${count} rows, not ${found}`)
     }
-    return { count, own: watch.turns(0), bare: bareWatch.turns(0) } satisfies Done
+    return { ...alone(watch.turns(0)), count, bare: bareWatch.turns(0) } satisfies Done
   })
 
 const verify = (directory: string) =>
@@ -292,7 +205,8 @@ const jobs = {
   leaves,
   verify,
   rebuild,
-  remake
+  remake,
+  ...queryJobs.jobs
 }
 
 export type Job = keyof typeof jobs

@@ -52,7 +52,7 @@ const draft = (n: number): Draft.Draft => {
   const fixed = `{"seq":${n},"text":""}`.length
   const text = letters.slice(n % 26, (n % 26) + payloadBytes - fixed)
   return {
-    type: types[n % types.length] ?? "bench.row.v1",
+    type: typeOf(n),
     id: idOf(n),
     source: sources[n % sources.length],
     sessionId: n % 4 === 0 ? null : `session-${Math.floor(n / 100)}`,
@@ -79,6 +79,39 @@ export const branching = (first: number, count: number): ReadonlyArray<Draft.Dra
   Array.from({ length: count }, (_, i) => {
     const n = first + i
     return n % (2 * branchRows) < 2 ? draft(n) : { ...draft(n), parentId: idOf(n - 2) }
+  })
+
+/** The key that rows are asked for by. */
+export const keyName = "account"
+
+/** The key of row `n`, from 0: so many that a page of one lies far apart. */
+export const keyOf = (n: number): string => `account-${n % 97}`
+
+/** The type of row `n`, from 0. */
+export const typeOf = (n: number): string => types[n % types.length] ?? "bench.row.v1"
+
+/** The session of row `n`, from 0. */
+export const sessionOf = (n: number): string => `session-${Math.floor(n / 1_000)}`
+
+/** The trace of row `n`, from 0: eight at a time, in turns. */
+export const traceOf = (n: number): string =>
+  idOf(8 * Math.floor(n / 1_000) + (n % 8)).replace("evt_", "trc_")
+
+/** When row `n` was observed, from 0. */
+export const timeOf = (n: number): Timestamp.Timestamp =>
+  Timestamp.fromMillis(startMillis + n * stepMillis)
+
+/** Rows that have all that a query can ask for. */
+export const asked = (first: number, count: number): ReadonlyArray<Draft.Draft> =>
+  drafts(first, count).map((one, i) => {
+    const n = first + i
+    return {
+      ...one,
+      observedAt: timeOf(n),
+      sessionId: sessionOf(n),
+      traceId: traceOf(n),
+      keys: { [keyName]: keyOf(n) }
+    }
   })
 
 /** A line without its LF, and what it was made of. */

@@ -97,7 +97,9 @@ const led = Effect.fnUntraced(function* <A extends { readonly led_to: number }>(
   if (last !== undefined && rows.length === limit) {
     return { rows, looked: upTo(range, last.led_to, end) }
   }
-  if (asked.length === 0) return { rows, looked: range }
+  // Of a short range, each row of which each value may lead to once, there was no more to look at.
+  const isShort = (range.until - range.after) * lead.values.length < count
+  if (asked.length === 0 || isShort) return { rows, looked: range }
   const [far] = yield* sql<{ readonly size: number; readonly low: number; readonly high: number }>`
     SELECT count(*) AS size, min(seq) AS low, max(seq) AS high FROM (${seqs}) AS led`
   if (far === undefined || far.size < count) return { rows, looked: range }

@@ -17,19 +17,20 @@ import * as Row from "../core/Row.ts"
 import * as CutHistory from "./CutHistory.ts"
 import { RolledBack } from "./CutHistory.ts"
 import * as durable from "./durable.ts"
-import type { MirrorError } from "./errors.ts"
+import type { JournalError, MirrorError } from "./errors.ts"
 import { mirrorError, RowDamaged } from "./errors.ts"
 import type { JournalReader, Place } from "./Journal.ts"
 import { isPlace } from "./Journal.ts"
 import type { IndexRow } from "./Mirror.ts"
 import * as Mirror from "./Mirror.ts"
+import type { Part } from "./neighbours.ts"
+import { neighbours } from "./neighbours.ts"
 import { EventNotFound, PositionUnknown } from "./Reader.ts"
 
 /** A row whose index row is there no more. */
 export class RowGone extends Data.TaggedError("RowGone")<{ readonly row: IndexRow }> {}
 
-/** At most so many bytes are read at once, one line excepted. */
-const pageBytes = 4 * 1024 * 1024
+const nothing = new Uint8Array()
 
 /** Rows of `journal` through the index that `sql` sees. */
 export const make = Effect.fnUntraced(function* (
@@ -84,10 +85,12 @@ export const make = Effect.fnUntraced(function* (
   })
 
   /** A file that a rollback has moved away cannot be read either. */
-  const readAt = (row: IndexRow, place: Place) =>
-    Effect.catchTag(journal.read(place), "JournalError", (error) =>
+  const orGone = <A>(row: IndexRow, reading: Effect.Effect<A, JournalError>) =>
+    Effect.catchTag(reading, "JournalError", (error) =>
       Effect.andThen(checkThere(row), Effect.fail(error))
     )
+
+  const readAt = (row: IndexRow, place: Place) => orGone(row, journal.read(place))
 
   const damaged = Effect.fnUntraced(function* (row: IndexRow, bytes: Uint8Array) {
     yield* checkThere(row)
@@ -156,17 +159,30 @@ export const make = Effect.fnUntraced(function* (
       Effect.catchTag("RowGone", () => Effect.fail(new EventNotFound({ ref })))
     )
 
+  /** The bytes of parts, each file opened once: opening one costs more than a read. */
+  const bytesOfParts = Effect.fnUntraced(function* (parts: ReadonlyArray<Part>) {
+    const bytes = new Map<Part, Uint8Array>()
+    for (const [segment, some] of Map.groupBy(parts, ({ place }) => place.segment)) {
+      const [first] = some[0]?.rows ?? []
+      if (first === undefined) continue
+      const places = some.map(({ place }) => place)
+      const read = yield* orGone(first, journal.readEach(segment, places))
+      for (const [at, part] of some.entries()) bytes.set(part, read[at] ?? nothing)
+    }
+    return bytes
+  })
+
   /** Read neighbouring rows with one read, then look at each as if it had been read alone. */
   const run = Effect.fnUntraced(function* (rows: ReadonlyArray<IndexRow>) {
     const events: Array<Event> = []
     for (const row of rows) yield* checkPlace(row)
-    for (const part of neighbours(rows)) {
-      const [first] = part.rows
-      if (first === undefined) continue
-      const bytes = yield* readAt(first, part.place)
+    const parts = neighbours(rows)
+    const bytes = yield* bytesOfParts(parts)
+    // In the order of their seqs, whatever the index says of their files.
+    for (const part of parts) {
       for (const row of part.rows) {
         const start = row.byte_offset - part.place.offset
-        const cut = bytes.subarray(start, start + row.byte_length)
+        const cut = bytes.get(part)?.subarray(start, start + row.byte_length) ?? nothing
         events.push(matches(row, cut) ? yield* decode(row, cut) : (yield* read(row)).event)
       }
     }
@@ -246,45 +262,6 @@ const lieOf = (
   return isThen ? undefined : ["the time observed of its index row", "another"]
 }
 
-/** As many rows from the first as `pageBytes` hold, one at least: a page is bounded in memory too. */
-export const upToBytes = (rows: ReadonlyArray<IndexRow>): ReadonlyArray<IndexRow> => {
-  let bytes = 0
-  const over = rows.findIndex((row) => (bytes += row.byte_length) > pageBytes)
-  return over === -1 ? rows : rows.slice(0, Math.max(1, over))
-}
-
 /** Whether an index row has a leaf hash; SQLite holds in a column whatever someone puts there. */
 const isAt = (row: Pick<IndexRow, "leaf_hash"> | undefined, leafHash: string): boolean =>
   row !== undefined && String(row.leaf_hash) === String(leafHash)
-
-interface Part {
-  readonly place: Place
-  readonly rows: ReadonlyArray<IndexRow>
-}
-
-/** Foreign rows between two are read with them up to so many bytes: a read costs more than they. */
-const foreignBytesMax = 16 * 1024
-
-/** Index rows whose lines follow each other in one file, in parts of at most `pageBytes`. */
-const neighbours = (rows: ReadonlyArray<IndexRow>): ReadonlyArray<Part> => {
-  const parts: Array<Part> = []
-  let rest = rows
-  while (rest.length > 0) {
-    const [first] = rest
-    if (first === undefined) break
-    let length = first.byte_length
-    let count = 1
-    for (let next = rest[1]; next !== undefined; next = rest[count]) {
-      const end = next.byte_offset + next.byte_length - first.byte_offset
-      // Blank lines of a Cortex file may lie between; anything else is told by the leaf hash.
-      if (next.segment !== first.segment || end <= length || end > pageBytes) break
-      if (end - next.byte_length - length > foreignBytesMax) break
-      length = end
-      count++
-    }
-    const place = { segment: first.segment, offset: first.byte_offset, length }
-    parts.push({ place, rows: rest.slice(0, count) })
-    rest = rest.slice(count)
-  }
-  return parts
-}

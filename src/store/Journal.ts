@@ -6,6 +6,7 @@
  * see `JournalWriter`, whose errors stand here as every reader of an append's type meets them.
  */
 import { Effect, FileSystem, Path, Schema } from "effect"
+import type { PlatformError } from "effect/PlatformError"
 import type { Format } from "../core/Row.ts"
 import type { Line } from "../core/Segment.ts"
 import * as Segment from "../core/Segment.ts"
@@ -57,11 +58,15 @@ export interface JournalFile {
   readonly bytes: number
 }
 
-/** Where a line lies: bytes from the start of its file, LF not counted. */
-export interface Place {
-  readonly segment: number
+/** Bytes from the start of a file. */
+interface Range {
   readonly offset: number
   readonly length: number
+}
+
+/** Where a line lies: bytes from the start of its file, LF not counted. */
+export interface Place extends Range {
+  readonly segment: number
 }
 
 /** Whether a place can be one: SQLite stores in a column whatever someone puts there. */
@@ -101,6 +106,11 @@ export interface JournalReader {
   ) => Effect.Effect<void, E | JournalError, R>
   /** The bytes of a range of one file; fewer where it ends before. */
   readonly read: (place: Place) => Effect.Effect<Uint8Array, JournalError>
+  /** The same of several ranges of one file, which is opened once. */
+  readonly readEach: (
+    segment: number,
+    ranges: ReadonlyArray<Range>
+  ) => Effect.Effect<ReadonlyArray<Uint8Array>, JournalError>
 }
 
 /** A reader over the files of a layout. */
@@ -177,15 +187,26 @@ export const makeReader = Effect.fnUntraced(function* (
     looked.add(segment)
   })
 
-  const read: JournalReader["read"] = (place) =>
+  const opened = <A>(
+    segment: number,
+    use: (file: FileSystem.File) => Effect.Effect<A, PlatformError>
+  ) =>
     Effect.suspend(() => {
-      const at = pathOf(place.segment)
-      const reading = Effect.flatMap(durable.open(at, "r"), (file) =>
-        durable.readRange(file, place.offset, place.length)
-      ).pipe(Effect.scoped, Effect.mapError(journalError("read", at)))
-      const isKnown = looked.has(place.segment)
-      return provided(isKnown ? reading : Effect.andThen(look(place.segment, at), reading))
+      const at = pathOf(segment)
+      const reading = Effect.flatMap(durable.open(at, "r"), use).pipe(
+        Effect.scoped,
+        Effect.mapError(journalError("read", at))
+      )
+      return provided(looked.has(segment) ? reading : Effect.andThen(look(segment, at), reading))
     })
+
+  const read: JournalReader["read"] = ({ length, offset, segment }) =>
+    opened(segment, (file) => durable.readRange(file, offset, length))
+
+  const readEach: JournalReader["readEach"] = (segment, ranges) =>
+    opened(segment, (file) =>
+      Effect.forEach(ranges, ({ length, offset }) => durable.readRange(file, offset, length))
+    )
 
   return {
     layout,
@@ -195,7 +216,8 @@ export const makeReader = Effect.fnUntraced(function* (
     listing,
     pathOf,
     eachLine,
-    read
+    read,
+    readEach
   } satisfies JournalReader
 })
 

@@ -128,6 +128,9 @@ export interface Plan {
 /** Rows up to which leads are counted to tell which is the rarest. */
 const probeRows = 1_024
 
+/** A range of no more rows is not worth a statement for each lead: any of them is as good. */
+const shortRows = 256
+
 /** Find out what leads a question best in a range. */
 export const plan = Effect.fnUntraced(function* (
   sql: SqlClient.SqlClient,
@@ -136,7 +139,7 @@ export const plan = Effect.fnUntraced(function* (
 ): Effect.fn.Return<Plan, SqlError> {
   const leads = leadsOf(sql, question)
   let lead = leads[0]
-  if (leads.length < 2) return { question, lead }
+  if (leads.length < 2 || range.until - range.after <= shortRows) return { question, lead }
   let fewest = Number.POSITIVE_INFINITY
   for (const one of leads) {
     const [row] = yield* sql<{ readonly size: number }>`SELECT count(*) AS size

@@ -14,10 +14,10 @@ import type { AnyKind } from "../core/Kind.ts"
 import type { MirrorError, RowDamaged } from "./errors.ts"
 import { mirrorError } from "./errors.ts"
 import type { IndexedRows } from "./IndexedRows.ts"
-import * as Indexed from "./IndexedRows.ts"
 import * as IndexScan from "./IndexScan.ts"
 import type { Question, Range } from "./Leads.ts"
 import * as Leads from "./Leads.ts"
+import { upToBytes } from "./neighbours.ts"
 import type { Query } from "./Reader.ts"
 import { EventNotFound } from "./Reader.ts"
 import * as Selection from "./Selection.ts"
@@ -173,7 +173,7 @@ const readPath = (
       yield* rows.checkStill(began, last)
       const gap = some.find((seq, nth) => found[nth]?.seq !== seq)
       if (gap !== undefined) return yield* rows.indexGap(gap)
-      const events = yield* rows.readPage(Indexed.upToBytes(found), began, last)
+      const events = yield* rows.readPage(upToBytes(found), began, last)
       for (const [nth, event] of events.entries()) {
         const parent = nth === 0 ? before : events[nth - 1]
         const isKnown = parent !== undefined || (isRooted && at + nth === 0)

@@ -22,6 +22,7 @@ import type { Plan, Range } from "./Leads.ts"
 import * as Leads from "./Leads.ts"
 import type { IndexRow } from "./Mirror.ts"
 import * as Mirror from "./Mirror.ts"
+import { upToBytes } from "./neighbours.ts"
 import * as Paths from "./Paths.ts"
 import type {
   EventNotFound,
@@ -169,7 +170,7 @@ const eventsOf = Effect.fnUntraced(function* (rows: IndexedRows, query: Query<An
       const found = yield* Effect.mapError(page, mirrorError("page through its index"))
       yield* rows.checkStill(began, last)
       if (found.gap !== undefined) return yield* rows.indexGap(found.gap)
-      const some = Indexed.upToBytes(found.rows)
+      const some = upToBytes(found.rows)
       const events = yield* rows.readPage(some, began, last)
       const wrong = events.find((event) => !Filter.matches(question, event))
       // Its index row was compared already, so it is its keys that SQL has wrong.

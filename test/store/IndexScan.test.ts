@@ -55,10 +55,10 @@ const asking = (query: Query, leavesUpTo?: number): Question => ({
 })
 
 const looking =
-  (question: Question, end: End = "first"): Ask =>
+  (question: Question, end: End = "first", until = 900): Ask =>
   (sql) =>
     Effect.gen(function* () {
-      const range = { after: 10, until: 900 }
+      const range = { after: 10, until }
       const plan = yield* Leads.plan(sql, question, range)
       return yield* IndexScan.look(sql, plan, range, 256, end)
     })
@@ -124,6 +124,16 @@ describe("IndexScan", () => {
       )
     )
   }
+
+  it.effect("asks what an append expects of a few rows in two statements, however many keys", () =>
+    within((sql) =>
+      Effect.gen(function* () {
+        const question = asking({ keys: { host: "a", rollout: "r" }, types: ["a.b.v1"] })
+        // The rows, the seqs that lead to them inside of it, and whether any row is missing.
+        assert.lengthOf(yield* plansOf(sql, looking(question, "first", 100)), 3)
+      })
+    )
+  )
 
   it.effect("looks at a bounded number of rows in a statement, however many match", () =>
     within(

@@ -4,9 +4,9 @@ import { Ledger } from "../../src/index.ts"
 import { SealogNode } from "../../src/platform/index.ts"
 import { TestLedger } from "../../src/testing/index.ts"
 
-/** The platform, and how many files are open that were opened through it. */
+/** The platform, and how many files are open that were opened through it, or ever were. */
 const counting = () => {
-  const open = { now: 0 }
+  const open = { now: 0, ever: 0 }
   const platform = TestLedger.layerPlatform()
   const files = Layer.effect(
     FileSystem.FileSystem,
@@ -15,7 +15,10 @@ const counting = () => {
       open: (path: string, options?: Parameters<FileSystem.FileSystem["open"]>[1]) =>
         Effect.tap(fs.open(path, options), () =>
           Effect.acquireRelease(
-            Effect.sync(() => open.now++),
+            Effect.sync(() => {
+              open.now++
+              open.ever++
+            }),
             () => Effect.sync(() => open.now--)
           )
         )
@@ -48,6 +51,35 @@ describe("open files", () => {
         assert.strictEqual(atRest, 1)
       }).pipe(Effect.provide(Layer.provide(SealogNode.layerOver({ directory }), platform)))
       assert.strictEqual(open.now, 0)
+    }).pipe(Effect.scoped)
+  )
+
+  it.effect("a page opens each file once, however far apart its rows lie", () =>
+    Effect.gen(function* () {
+      const directory = yield* TestLedger.directory
+      const { open, platform } = counting()
+      const text = "x".repeat(40_000)
+      const drafts = Array.from({ length: 12 }, (_, nth) => ({
+        type: nth % 2 === 0 ? "door.opened.v1" : "door.described.v1",
+        payload: nth % 2 === 0 ? nth : text
+      }))
+      yield* Effect.gen(function* () {
+        const ledger = yield* Ledger.Ledger
+        for (const half of [drafts.slice(0, 6), drafts.slice(6)]) yield* ledger.appendAll(half)
+        const { segments } = yield* ledger.summary
+        assert.strictEqual(segments, 2)
+        const before = open.ever
+        const found = yield* Stream.runCollect(ledger.events({ types: ["door.opened.v1"] }))
+        assert.deepStrictEqual(
+          found.map(({ payload }) => payload),
+          [0, 2, 4, 6, 8, 10]
+        )
+        assert.strictEqual(open.ever - before, segments)
+      }).pipe(
+        Effect.provide(
+          Layer.provide(SealogNode.layerOver({ directory, segmentBytesMax: 100_000 }), platform)
+        )
+      )
     }).pipe(Effect.scoped)
   )
 })
