@@ -227,6 +227,11 @@ export class PolicyRefused extends Schema.TaggedError<PolicyRefused>()("PolicyRe
   override get message(): string {
     return `${this.surface} refused draft ${this.index}: ${refusalText(this)}`
   }
+
+  /** What the rule that refused has said; null where none has voted. */
+  get why(): string | null {
+    return this.ruleId === null ? null : (voteOf(this.decision, this.ruleId)?.reason ?? null)
+  }
 }
 
 /** Puts a vote under a rule's id. Fails on a blank reason first, then on a blank id. */

@@ -42,6 +42,8 @@ import type { AnyView, Services } from "./Views.ts"
 import { Views } from "./Views.ts"
 
 export { CurrentHashes } from "./CurrentHashes.ts"
+export { decide } from "./Deciding.ts"
+export type { Decision } from "./Deciding.ts"
 export type { Expectation } from "./Expectation.ts"
 export { headAt, noneSince } from "./Expectation.ts"
 export { hasSidecar, sidecarPath } from "./Home.ts"

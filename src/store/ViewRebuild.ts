@@ -141,7 +141,10 @@ export const make = (deps: Dependencies): Views["Service"] => {
   const settle = (aside: Aside) =>
     Effect.gen(function* () {
       const { generation, view } = aside
+      const tell = yield* Progress
       yield* catchUp(aside)
+      const { seq: done } = aside
+      yield* tell({ task: `view ${view.name}`, done, total: done, unit: "rows" })
       const tables = view.tables.map(({ name }) => name)
       const row = ViewKeeper.rowOf(view, generation, aside.seq)
       yield* ViewTables.swap(sql, tables)
