@@ -63,6 +63,7 @@ export const reader = (reading: Reader["Service"], sql: SqlClient.SqlClient): Re
   return {
     ...reading,
     events: (query) => stream(reading.events(query)),
+    page: (query) => effect(reading.page(query)),
     path: (leaf, query) => stream(reading.path(leaf, query)),
     changes: (which) => stream(reading.changes(which)),
     views: effect(reading.views),

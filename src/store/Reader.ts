@@ -107,6 +107,13 @@ export interface IndexSummary {
   readonly segments: number
 }
 
+/** Some events, and where to go on. */
+export interface Page<A> {
+  readonly events: ReadonlyArray<A>
+  /** The position to read after; undefined where these are the last ones, for now. */
+  readonly next: Position | undefined
+}
+
 /** Reads; whoever asks for this service alone cannot write. */
 export class Reader extends Context.Service<
   Reader,
@@ -124,6 +131,13 @@ export class Reader extends Context.Service<
     readonly events: <K extends AnyKind = never>(
       query?: Query<K>
     ) => Stream.Stream<Read<K>, PositionError | ReadError | ReadUndecodable<K>>
+    /**
+     * The first events that a query leaves, 100 where it has no `limit`, and where to go on: `after`
+     * of the next one. A page of `last` has no next.
+     */
+    readonly page: <K extends AnyKind = never>(
+      query?: Query<K>
+    ) => Effect.Effect<Page<Read<K>>, PositionError | ReadError | ReadUndecodable<K>>
     /**
      * An event, by its id or seq, and its ancestors, root first; otherwise as `events`. Holds 8 bytes
      * for each row of the path. Each row must name the one before it as its parent.

@@ -8,8 +8,10 @@ import type { FileSystem, Path } from "effect"
 import { Effect, Stream } from "effect"
 import type { SqlClient } from "effect/sql"
 import type { Head } from "../core/Chain.ts"
+import * as Chain from "../core/Chain.ts"
 import type * as Hashes from "../core/Hashes.ts"
 import * as Manifest from "../core/Manifest.ts"
+import type { AnyKind } from "../core/Kind.ts"
 import type { VerifyReport } from "../core/VerifyReport.ts"
 import { CurrentVerify } from "./Attestor.ts"
 import * as Backup from "./Backup.ts"
@@ -23,7 +25,7 @@ import type { Source } from "./manifestChecks.ts"
 import * as Manifests from "./Manifests.ts"
 import * as Mirror from "./Mirror.ts"
 import * as Operations from "./Operations.ts"
-import type { Reader } from "./Reader.ts"
+import type { Query, Reader } from "./Reader.ts"
 import * as Replay from "./Replay.ts"
 import * as Rows from "./Rows.ts"
 import { steady } from "./steady.ts"
@@ -34,6 +36,22 @@ type Files = FileSystem.FileSystem | Path.Path
 
 /** Whether a look at the whole ledger found it whole. */
 export const isIntact = ({ _tag }: VerifyReport): boolean => _tag === "Intact"
+
+const pageRows = 100
+
+/** One more is asked for, to know whether there is more. */
+const page = Effect.fnUntraced(function* <K extends AnyKind = never>(
+  rows: Rows.Rows,
+  query: Query<K> = {}
+) {
+  const { after = Chain.start, last, limit = pageRows } = query
+  const more = last === undefined ? limit + 1 : query.limit
+  const found = yield* rows.events({ ...query, limit: more }).pipe(Stream.runCollect)
+  const events = last === undefined ? found.slice(0, limit) : found
+  const next = found.length > events.length ? (events.at(-1)?.position ?? after) : undefined
+  const read = yield* Rows.typed(query.kinds, Stream.fromIterable(events)).pipe(Stream.runCollect)
+  return { events: read, next }
+})
 
 /** The read methods that readers and the writer's holder share. */
 export const make = Effect.fnUntraced(function* (
@@ -77,6 +95,7 @@ export const make = Effect.fnUntraced(function* (
     line: (ref) => Effect.map(rows.get(ref), ({ bytes }) => bytes),
     events: (query) =>
       Rows.typed(query?.kinds, rows.events(query)).pipe(Stream.withSpan("Ledger.events")),
+    page: (query) => Effect.withSpan(page(rows, query), "Ledger.page"),
     path: (leaf, query) =>
       Rows.typed(query?.kinds, rows.path(leaf, query)).pipe(Stream.withSpan("Ledger.path")),
     changes: (which = {}) => Rows.typed(which.kinds, Changes.make(rows, which, pulse)),
