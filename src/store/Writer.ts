@@ -8,63 +8,42 @@
  * cannot be interrupted. An append that was interrupted before it was taken is withdrawn; after
  * that it is written and only its answer is dropped.
  */
-import {
-  Cause,
-  Clock,
-  Data,
-  Deferred,
-  Effect,
-  Exit,
-  Latch,
-  Result,
-  Schema,
-  Semaphore
-} from "effect"
+import { Cause, Deferred, Effect, Exit, Latch, Result, Semaphore } from "effect"
 import { SecureRandom } from "effect/crypto"
 import type { SqlClient } from "effect/sql"
 import { SqlError } from "effect/sql/SqlError"
 import type { Head } from "../core/Chain.ts"
-import * as Json from "../core/CanonicalJson.ts"
-import type { CompleteDraft } from "../core/Draft.ts"
-import * as Draft from "../core/Draft.ts"
-import { pointer } from "../core/jsonError.ts"
-import type { AnyKind } from "../core/Kind.ts"
-import * as Kind from "../core/Kind.ts"
-import type * as Event from "../core/Event.ts"
-import * as EventId from "../core/EventId.ts"
+import type * as Draft from "../core/Draft.ts"
 import type * as Hashes from "../core/Hashes.ts"
-import * as Merkle from "../core/Merkle.ts"
-import * as Policy from "../core/Policy.ts"
-import * as Row from "../core/Row.ts"
+import type * as Merkle from "../core/Merkle.ts"
 import type * as Signing from "../core/Signing.ts"
-import * as Timestamp from "../core/Timestamp.ts"
-import { JournalError, MirrorError, mirrorError } from "./errors.ts"
-import * as Expectation from "./Expectation.ts"
-import type { Denied, Planned, Voted } from "./Group.ts"
-import * as Group from "./Group.ts"
-import type { Place } from "./Journal.ts"
-import type { JournalWriter } from "./JournalWriter.ts"
-import { JournalFinal, OutcomeUnknown } from "./Journal.ts"
-import * as Mirror from "./Mirror.ts"
-import * as MirrorTree from "./MirrorTree.ts"
-import type { PolicyGate } from "./PolicyGate.ts"
-import type { Rows } from "./Rows.ts"
-import type { AppendError, AppendOptions, ExpectationRefusal, Receipt } from "./Receipt.ts"
+import type { Request, Settled } from "./Answers.ts"
+import * as Answers from "./Answers.ts"
+import { Refused } from "./Answers.ts"
 import type { Attestor } from "./Attestor.ts"
 import { AttestorMissing, SignError } from "./Attestor.ts"
+import { JournalError, MirrorError, mirrorError } from "./errors.ts"
+import type * as Expectation from "./Expectation.ts"
+import type { Voted } from "./Group.ts"
+import * as Group from "./Group.ts"
+import * as GroupRun from "./GroupRun.ts"
+import { JournalFinal, OutcomeUnknown } from "./Journal.ts"
+import type { JournalWriter } from "./JournalWriter.ts"
+import * as Mirror from "./Mirror.ts"
 import * as MirrorSigning from "./MirrorSigning.ts"
+import * as MirrorTree from "./MirrorTree.ts"
+import type { PolicyGate } from "./PolicyGate.ts"
+import type { AppendError, AppendOptions, ExpectationRefusal, Receipt } from "./Receipt.ts"
+import { LedgerClosed } from "./Receipt.ts"
+import type { Rows } from "./Rows.ts"
 import * as Signer from "./Signer.ts"
 import type { ViewKeeper } from "./ViewKeeper.ts"
-import { ViewFailed } from "./Views.ts"
-import { LedgerClosed, MirrorBehind } from "./Receipt.ts"
+import * as Voting from "./Voting.ts"
 
-export interface WriterSettings {
+/** How groups are made; `signing` says how their rows are signed. */
+export interface Settings extends Voting.Settings {
   readonly groupRowsMax: number
   readonly groupBytesMax: number
-  readonly lineBytesMax: number
-  readonly numbers: "lossless" | "cortex"
-  readonly kinds: ReadonlyArray<AnyKind> | undefined
-  readonly encode: Row.EncodeOptions
   readonly signing: Signer.Settings
 }
 
@@ -75,7 +54,7 @@ interface Dependencies {
   readonly policy: PolicyGate["Service"]
   readonly views: ViewKeeper
   readonly hashes: Hashes.Hashes
-  readonly settings: WriterSettings
+  readonly settings: Settings
   readonly head: Head
   /** Over the rows up to the head; undefined where the mirror did not hold it. */
   readonly tree: Merkle.Tree | undefined
@@ -91,27 +70,6 @@ interface Dependencies {
   /** Run after the answers of a group; told the rows since it last answered 0. */
   readonly afterGroup: (rows: number) => Effect.Effect<number>
 }
-
-interface Request extends Group.Append {
-  readonly bytes: number
-  readonly rotateTo: Attestor["Service"] | undefined
-  readonly answer: Deferred.Deferred<
-    ReadonlyArray<Receipt>,
-    AppendError | ExpectationRefusal<Expectation.Expectation>
-  >
-}
-
-/** Internal: ends a transaction that holds rows of an append which was refused after all. */
-class Refused extends Data.TaggedError("Refused")<{
-  readonly request: Request
-  readonly refusal: Denied
-}> {}
-
-/** Internal: ends a transaction whose views hold rows of appends that the group has no time for. */
-class Crowded extends Data.TaggedError("Crowded")<{
-  /** How many of its appends fit in. */
-  readonly count: number
-}> {}
 
 type GroupError =
   | MirrorError
@@ -130,13 +88,6 @@ const isGroupError = (error: unknown): error is GroupError =>
   error instanceof JournalFinal ||
   error instanceof OutcomeUnknown
 
-/** A group that was asked and encoded: what each of its appends will be told. */
-interface Settled {
-  /** Of the first appends; the others were left to the next group. */
-  readonly answers: ReadonlyArray<Result.Result<ReadonlyArray<Planned>, Denied>>
-  readonly encoded: Row.Group
-}
-
 /** The writer of one open ledger; `run` is its loop, to be forked under the ledger's scope. */
 export const make = Effect.fnUntraced(function* (deps: Dependencies) {
   const { sql, journal, policy, views, hashes, settings } = deps
@@ -148,236 +99,23 @@ export const make = Effect.fnUntraced(function* (deps: Dependencies) {
   const wake = Latch.makeUnsafe(false)
   /** Held by a group, and by whatever must run between groups. */
   const turn = Semaphore.makeUnsafe(1)
-  let head = deps.head
-  let tree = deps.tree
-  let standing = deps.standing
+  const state: GroupRun.State = {
+    head: deps.head,
+    tree: deps.tree,
+    standing: deps.standing,
+    version: undefined,
+    durable: undefined
+  }
+  const vote = Voting.make(policy, settings, random)
+  const answers = Answers.make(settings.encode.format, hashes)
+  const { failAll } = answers
+  const { encode, signing } = settings
+  const transact = GroupRun.make({ sql, journal, views, hashes, encode, signing, ask }, state)
   let behind = false
   let counted = false
   let rollbacks = 0
   let closed = false
   let unchecked = 0
-  /** SQL's data version when its rows were last counted to be as many as the journal's. */
-  let version: number | undefined
-  /** What the group under way made durable, whatever becomes of its commit. */
-  let durable: Settled | undefined
-
-  // ---- before the queue: complete the drafts, let the rules on the draft alone vote -------------
-
-  const vote = Effect.fnUntraced(function* (
-    draft: Draft.Draft,
-    index: number,
-    options: Group.Append["options"]
-  ) {
-    const isSigned = standing.attestor !== undefined
-    const complete = (given: Draft.Draft, id: EventId.EventId, now: Timestamp.Timestamp) =>
-      Draft.complete(given, {
-        id,
-        now,
-        index,
-        mode: settings.encode.format,
-        numbers: settings.numbers,
-        lineBytesMax: settings.lineBytesMax,
-        signatureBytesMax: isSigned ? Signer.signatureBytesMax : 0
-      })
-    const id = EventId.fromUlid(yield* random.ulid)
-    const now = Timestamp.fromMillis(yield* Clock.currentTimeMillis)
-    const { kinds } = settings
-    const completed = complete(draft, id, now).pipe(
-      Result.flatMap((made) =>
-        kinds === undefined
-          ? Result.succeed(made)
-          : Result.flatMap(missingKeys(kinds, made, index), (missing) =>
-              missing === undefined
-                ? Result.succeed(made)
-                : complete({ ...draft, keys: { ...draft.keys, ...missing } }, id, now)
-            )
-      )
-    )
-    if (Result.isFailure(completed)) return yield* Effect.fail(completed.failure)
-    if (options.decisions?.ledger !== undefined) {
-      return { draft: completed.success, index, isSigned, votes: [] } satisfies Voted
-    }
-    const votes = yield* policy.votes(completed.success, isSigned)
-    const voted: Voted = { draft: completed.success, index, isSigned, votes }
-    // Without gates nothing that is asked later can change this decision.
-    if (!policy.hasGates) yield* Group.decideLedger(policy, voted, [], options)
-    return voted
-  })
-
-  // ---- ask, seal, mirror ------------------------------------------------------------------------
-
-  /** The mirror's rows, counted only where another connection has written since. */
-  const countAgain = Effect.gen(function* () {
-    const now = yield* Mirror.dataVersion(sql)
-    if (now === version) return { events: head.seq, indexed: head.seq }
-    const counts = yield* Mirror.counts(sql)
-    if (counts.events === head.seq && counts.indexed === head.seq) version = now
-    return counts
-  })
-
-  /** One group in one transaction. Fails as a whole; what refuses one append is in its answer. */
-  const transact = Effect.fnUntraced(function* (requests: ReadonlyArray<Request>) {
-    const counts = yield* countAgain
-    const group = Group.start(
-      head,
-      yield* Mirror.settled(sql),
-      counts,
-      yield* Mirror.findByIds(sql, namedIds(requests))
-    )
-    if (counts.events < head.seq || counts.indexed < head.seq) {
-      const ready = requests.some(({ options }) => options.decisions?.mirror !== undefined)
-      // An id whose row the mirror lost would be written twice, whatever a caller has decided.
-      if (ready) return yield* mirrorLost(group.parity)
-    }
-    const answers: Array<Settled["answers"][number]> = []
-    const ends: Array<number> = []
-    for (const request of requests) {
-      const answer = yield* Effect.result(ask(request, group))
-      ends.push(group.rows.length)
-      if (Result.isSuccess(answer)) {
-        answers.push(Result.succeed(answer.success))
-        continue
-      }
-      if (answer.failure instanceof SqlError) return yield* Effect.fail(answer.failure)
-      if (answer.failure instanceof ViewFailed) {
-        return yield* viewRefused(requests, ends, group, answer.failure)
-      }
-      // Rows of a refused append that a gate was shown are in SQL; only a new transaction is clean.
-      if (group.inserted > group.rows.length) {
-        return yield* new Refused({ request, refusal: answer.failure })
-      }
-      answers.push(Result.fail(answer.failure))
-    }
-    const signed = yield* sign(group, requests, ends)
-    yield* Group.insertPending(sql, group)
-    yield* Effect.catchTag(Group.foldPending(views, group), "ViewFailed", (failed) =>
-      viewRefused(requests, ends, group, failed)
-    )
-    return yield* settle(group, answers.slice(0, signed.parts), signed.standing)
-  })
-
-  /** The append whose row a view cannot take is refused, and the group run again without it. */
-  const viewRefused = (
-    requests: ReadonlyArray<Request>,
-    ends: ReadonlyArray<number>,
-    { before }: Group.Group,
-    failed: ViewFailed
-  ) => {
-    const rows = failed.seq - before.seq
-    const request = requests[ends.findIndex((end) => end >= rows)] ?? requests[ends.length - 1]
-    if (request === undefined) throw new Error("a view took a row of no append")
-    return Effect.fail(new Refused({ request, refusal: failed }))
-  }
-
-  // ---- sign -------------------------------------------------------------------------------------
-
-  /** Sign the group's rows; those of appends that do not fit into the time leave it. */
-  const sign = Effect.fnUntraced(function* (
-    group: Group.Group,
-    requests: ReadonlyArray<Request>,
-    ends: ReadonlyArray<number>
-  ) {
-    if (standing.attestor === undefined) return { parts: requests.length, standing }
-    // What SQL has against a row is told before anyone is asked to sign it.
-    yield* Group.insertPending(sql, group)
-    const parts = requests.map(({ rotateTo }, nth) => ({
-      rows: group.rows.slice(ends[nth - 1] ?? 0, ends[nth]),
-      rotateTo
-    }))
-    const signed = yield* Signer.signAll(standing, parts, settings.signing)
-    if ("refusal" in signed) {
-      const request = requests[signed.part]
-      if (request === undefined) throw new Error("a refusal of no append")
-      return yield* new Refused({ request, refusal: signed.refusal })
-    }
-    const kept = ends[signed.parts - 1] ?? 0
-    // What a view has folded of a row can only be undone with the whole transaction.
-    if (group.folded > kept) return yield* new Crowded({ count: signed.parts })
-    yield* Group.withdrawBehind(sql, group, kept)
-    return signed
-  })
-
-  // ---- settle, journal; the commit follows when the transaction ends ----------------------------
-
-  const settle = Effect.fnUntraced(function* (
-    group: Group.Group,
-    answers: Settled["answers"],
-    signed: Signer.Standing
-  ) {
-    const events = group.rows.map((row) => row.event)
-    const encoded = Row.encode(events, group.before, settings.encode, hashes)
-    const settled = { answers, encoded }
-    const last = encoded.rows.at(-1)
-    if (last === undefined) return settled
-    const places = yield* journal.reserve(encoded)
-    yield* Mirror.insertIndex(sql, indexRows(group, encoded, places))
-    yield* views.settle(last.seq)
-    const leaves = encoded.rows.map(({ leafHash }) => leafHash)
-    const grown = tree === undefined ? undefined : Merkle.appendAll(tree, leaves, hashes)
-    if (grown !== undefined) yield* MirrorTree.store(sql, grown)
-    if (signed.state._tag !== "Unsigned") yield* MirrorSigning.store(sql, last.seq, signed.state)
-    yield* checkOpen(group)
-    yield* journal.write(encoded)
-    durable = settled
-    tree = grown
-    standing = signed
-    const { seq, leafHash, event } = last
-    head = { seq, leafHash, id: event.id, eventHash: event.eventHash }
-    return settled
-  })
-
-  /** SQLite ends a transaction by itself on some errors; rows written after that would be lost. */
-  const checkOpen = Effect.fnUntraced(function* ({ rows: [first] }: Group.Group) {
-    if (first === undefined) return
-    const there = yield* Mirror.eventRows(sql, [first.event.id])
-    if (there.size === 1) return
-    return yield* new MirrorError({
-      operation: "keep the transaction of a group",
-      cause: new Error("the transaction ended by itself"),
-      hint: "Nothing was written; look for a full disk, then try again."
-    })
-  })
-
-  // ---- answers ----------------------------------------------------------------------------------
-
-  /** What came between is told with its leaf hash, so not before the group is encoded. */
-  const denial = (denied: Denied, encoded: Row.Group) =>
-    denied._tag === "Unmet"
-      ? Expectation.failed(denied, encoded, head, settings.encode.format, hashes)
-      : denied
-
-  const tell = Effect.fnUntraced(function* (
-    requests: ReadonlyArray<Request>,
-    { answers, encoded }: Settled,
-    behindBy: unknown
-  ) {
-    for (const [nth, request] of requests.entries()) {
-      const answer = answers[nth]
-      if (answer === undefined) continue
-      if (Result.isFailure(answer)) {
-        yield* Deferred.fail(request.answer, denial(answer.failure, encoded))
-        continue
-      }
-      const receipts = Group.receiptsOf(answer.success, encoded)
-      // Rows that were there before the group do not wait for its commit.
-      const isOld = answer.success.every((plan) => plan._tag === "Old")
-      yield* behindBy === undefined || isOld
-        ? Deferred.succeed(request.answer, receipts)
-        : Deferred.fail(request.answer, new MirrorBehind({ receipts, cause: behindBy }))
-    }
-  })
-
-  const failAll = (requests: ReadonlyArray<Request>, error: AppendError) =>
-    Effect.forEach(
-      requests,
-      (request) => {
-        if (!(error instanceof OutcomeUnknown)) return Deferred.fail(request.answer, error)
-        const { path, cause, hint } = error
-        const ids = request.drafts.map(({ draft }) => draft.id)
-        return Deferred.fail(request.answer, new OutcomeUnknown({ path, ids, cause, hint }))
-      },
-      { discard: true }
-    )
 
   /**
    * Run one group and answer it. `held` are refusals from an earlier attempt at the same group:
@@ -391,12 +129,13 @@ export const make = Effect.fnUntraced(function* (deps: Dependencies) {
     held: ReadonlyArray<Refused>
   ) {
     // Before the transaction: where it cannot even begin, the group before this one is not this one.
-    durable = undefined
+    state.durable = undefined
     const exit = yield* Effect.exit(Effect.andThen(unlock, sql.withTransaction(transact(requests))))
     const tellHeld = ({ encoded }: Settled) =>
       Effect.forEach(
         held,
-        ({ request, refusal }) => Deferred.fail(request.answer, denial(refusal, encoded)),
+        ({ request, refusal }) =>
+          Deferred.fail(request.answer, answers.denial(refusal, encoded, state.head)),
         { discard: true }
       )
     /** Those that did not fit in go first next time, and whatever may rest on rows of theirs. */
@@ -406,17 +145,18 @@ export const make = Effect.fnUntraced(function* (deps: Dependencies) {
       return Effect.sync(() => waiting.unshift(...left, ...held.map(({ request }) => request)))
     }
     if (Exit.isSuccess(exit)) {
-      views.committed(head.seq)
+      views.committed(state.head.seq)
       yield* leave(exit.value)
-      return yield* tell(requests, exit.value, undefined)
+      return yield* answers.tell(requests, exit.value, state.head, undefined)
     }
     const error = Cause.squash(exit.cause)
+    const { durable } = state
     if (durable !== undefined) {
       behind = true
       yield* leave(durable)
-      return yield* tell(requests, durable, error)
+      return yield* answers.tell(requests, durable, state.head, error)
     }
-    if (error instanceof Crowded) {
+    if (error instanceof GroupRun.Crowded) {
       waiting.unshift(...requests.slice(error.count), ...held.map(({ request }) => request))
       return yield* group(requests.slice(0, error.count), [])
     }
@@ -461,21 +201,21 @@ export const make = Effect.fnUntraced(function* (deps: Dependencies) {
     if (!counted) {
       const now = yield* Effect.mapError(Mirror.dataVersion(sql), mirrorError("be counted"))
       // More rows than the journal has refuse every append, as parity does not hold.
-      if (yield* deps.takeStock(head)) version = now
+      if (yield* deps.takeStock(state.head)) state.version = now
     }
     counted = true
     if (behind) {
       // Before the rows: a mirror that has them and no lineage would say that none is signed.
-      if (standing.state._tag !== "Unsigned") {
+      if (state.standing.state._tag !== "Unsigned") {
         yield* Effect.mapError(
-          MirrorSigning.store(sql, head.seq, standing.state),
+          MirrorSigning.store(sql, state.head.seq, state.standing.state),
           mirrorError("take in a lineage")
         )
       }
-      yield* deps.catchUp(head)
+      yield* deps.catchUp(state.head)
     }
     behind = false
-    if (!views.isAt(head.seq)) yield* views.bringUp(head.seq)
+    if (!views.isAt(state.head.seq)) yield* views.bringUp(state.head.seq)
   })
 
   /** Run a group, unless nothing may be written or the mirror has to catch up first and cannot. */
@@ -488,9 +228,9 @@ export const make = Effect.fnUntraced(function* (deps: Dependencies) {
   )
 
   const serve = Effect.fnUntraced(function* (requests: ReadonlyArray<Request>) {
-    const before = head.seq
+    const before = state.head.seq
     yield* serveReady(requests)
-    unchecked = yield* deps.afterGroup(unchecked + head.seq - before)
+    unchecked = yield* deps.afterGroup(unchecked + state.head.seq - before)
   })
 
   const next = Effect.suspend(() => {
@@ -513,7 +253,7 @@ export const make = Effect.fnUntraced(function* (deps: Dependencies) {
 
   /** Once a row is signed, none that is not may follow. */
   const checkSigner = Effect.suspend(() => {
-    const missing = Signer.missing(standing)
+    const missing = Signer.missing(state.standing)
     return missing === undefined ? Effect.void : Effect.fail(missing)
   })
 
@@ -528,11 +268,11 @@ export const make = Effect.fnUntraced(function* (deps: Dependencies) {
     if ((yield* Group.Asking) === own) {
       return yield* Effect.die(new Error("a gate that appends to its own ledger waits for itself"))
     }
-    yield* checkOptions(options)
+    yield* Voting.checkOptions(options)
     yield* checkSigner
     const voted: Array<Voted> = []
     for (const [index, draft] of drafts.entries()) {
-      const one = yield* vote(draft, index, options)
+      const one = yield* vote(draft, index, options, state.standing.attestor !== undefined)
       const handsOver = one.isSigned && rotateTo === undefined
       const refused = handsOver ? Signer.refuseHandOver(one.draft, index) : undefined
       if (refused !== undefined) return yield* refused
@@ -574,7 +314,13 @@ export const make = Effect.fnUntraced(function* (deps: Dependencies) {
     given: Omit<Draft.Draft, "type">,
     options: AppendOptions
   ) {
-    const made = yield* Signer.handOver(standing, head.seq + 1, next, given, settings.signing)
+    const made = yield* Signer.handOver(
+      state.standing,
+      state.head.seq + 1,
+      next,
+      given,
+      settings.signing
+    )
     return yield* submit([made], options, next)
   })
 
@@ -594,13 +340,13 @@ export const make = Effect.fnUntraced(function* (deps: Dependencies) {
 
   /** The tree over the rows up to the head. Between two groups only. */
   const currentTree = Effect.gen(function* () {
-    if (tree !== undefined) return tree
-    const made = Effect.tap(MirrorTree.upTo(sql, head.seq, hashes), (whole) =>
+    if (state.tree !== undefined) return state.tree
+    const made = Effect.tap(MirrorTree.upTo(sql, state.head.seq, hashes), (whole) =>
       // So that it is made once, whether or not anything is appended before the ledger is closed.
       whole === undefined ? Effect.void : MirrorTree.store(sql, whole)
     )
-    tree = yield* Effect.mapError(made, mirrorError("hold the tree over its rows"))
-    if (tree !== undefined) return tree
+    state.tree = yield* Effect.mapError(made, mirrorError("hold the tree over its rows"))
+    if (state.tree !== undefined) return state.tree
     return yield* new MirrorError({
       operation: "hold what the journal holds",
       cause: new Error("its index lacks rows"),
@@ -630,12 +376,12 @@ export const make = Effect.fnUntraced(function* (deps: Dependencies) {
   const goOnFrom = (
     to: Head,
     grown: Merkle.Tree | undefined,
-    state: Signing.State = standing.state
+    signed: Signing.State = state.standing.state
   ): void => {
-    if (to.seq < head.seq) rollbacks++
-    head = to
-    tree = grown
-    standing = { ...standing, state }
+    if (to.seq < state.head.seq) rollbacks++
+    state.head = to
+    state.tree = grown
+    state.standing = { ...state.standing, state: signed }
     behind = false
   }
 
@@ -652,8 +398,8 @@ export const make = Effect.fnUntraced(function* (deps: Dependencies) {
     goOnFrom,
     currentTree,
     rotate,
-    standing: () => standing,
-    head: () => head,
+    standing: () => state.standing,
+    head: () => state.head,
     /** How often the end of the journal went back: what was read of it before may be gone. */
     rollbacks: () => rollbacks
   }
@@ -661,78 +407,3 @@ export const make = Effect.fnUntraced(function* (deps: Dependencies) {
 
 /** The writer of one open ledger. */
 export type Writer = Effect.Success<ReturnType<typeof make>>
-
-const mirrorLost = ({ contributing: [vote] }: Policy.Decision) =>
-  new MirrorError({
-    operation: "hold what the journal holds",
-    cause: new Error(vote?.reason ?? "it lost rows"),
-    hint: "Nothing was written. Close the ledger and open it again: it takes in what is missing."
-  })
-
-const isBreakGlass = Schema.is(Policy.BreakGlass)
-const isDecision = Schema.is(Policy.Decision)
-
-/** Options come from JavaScript too, and a malformed one may not reach the writer. */
-const checkOptions = ({ breakGlass, decisions, expect }: Group.Append["options"]) => {
-  const wrong =
-    breakGlass !== undefined && !isBreakGlass(breakGlass)
-      ? "/breakGlass"
-      : expect !== undefined && !(expect instanceof Expectation.Expectation)
-        ? "/expect"
-        : [decisions?.ledger, decisions?.mirror].every(
-              (one) => one === undefined || isDecision(one)
-            )
-          ? undefined
-          : "/decisions"
-  const sides = { expected: "what its type says", actual: "something else" }
-  return wrong === undefined
-    ? Effect.void
-    : Effect.fail(new Draft.DraftInvalid({ index: 0, path: wrong, ...sides }))
-}
-
-/**
- * The keys that a draft lacks and its kind gives; none where it lacks none. Without them, queries and
- * expectations by key would pass over its row.
- */
-const missingKeys = (
-  kinds: ReadonlyArray<AnyKind>,
-  { id, keys, payloadText, type }: CompleteDraft,
-  index: number
-): Result.Result<Event.Keys | undefined, Draft.DraftInvalid> => {
-  const refuse = (path: string, expected: string, actual: string) =>
-    Result.fail(new Draft.DraftInvalid({ index, path, expected, actual }))
-  const fit = Kind.fit(kinds, { seq: 0, id, type, payload: Json.valueOf(payloadText) })
-  if (Result.isFailure(fit)) {
-    const { actual, expected, path } = fit.failure
-    return refuse(path, expected, actual)
-  }
-  const missing = Object.entries(fit.success).filter(([name, value]) => keys?.[name] !== value)
-  const other = missing.find(([name]) => keys?.[name] !== undefined)
-  if (other !== undefined) {
-    return refuse(`/keys${pointer([other[0]])}`, "the key that its kind gives", "another")
-  }
-  return Result.succeed(missing.length === 0 ? undefined : Object.fromEntries(missing))
-}
-
-/** Every id that the drafts name, theirs and their parents', once. */
-const namedIds = (requests: ReadonlyArray<Request>): ReadonlyArray<string> => {
-  const ids = new Set<string>()
-  for (const { drafts } of requests) {
-    for (const { draft } of drafts) {
-      ids.add(draft.id)
-      if (draft.parentId !== undefined) ids.add(draft.parentId)
-    }
-  }
-  return [...ids]
-}
-
-const indexRows = (
-  group: Group.Group,
-  encoded: Row.Group,
-  places: ReadonlyArray<Place>
-): ReadonlyArray<Mirror.Indexed> =>
-  group.rows.map(({ seq, event, parentSeq }, nth) => {
-    const [row, place] = [encoded.rows[nth], places[nth]]
-    if (row === undefined || place === undefined) throw new Error("a row of a group has no place")
-    return { seq, event, parentSeq, leafHash: row.leafHash, place }
-  })
