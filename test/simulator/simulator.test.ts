@@ -8,7 +8,7 @@ import { fromSeed } from "./history.ts"
 import { FaultyDisk } from "../../src/testing/index.ts"
 import { explain, run, runOn } from "./run.ts"
 
-const seeds = 400
+const seeds = 1_000
 const from = "deno" in process.versions ? seeds + 1 : 1
 
 /** Every operation that the history of a seed came to, and what was left at its end. */
