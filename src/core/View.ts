@@ -217,7 +217,9 @@ const describe = (value: unknown): string =>
     : value === null
       ? "null"
       : typeof value === "number"
-        ? String(value)
+        ? Number.isFinite(value)
+          ? "a number"
+          : String(value)
         : `a ${typeof value}`
 
 const isValue = (value: unknown): value is Value =>

@@ -30,11 +30,20 @@ export interface Settled {
   readonly encoded: Row.Group
 }
 
-/** Internal: ends a transaction that holds rows of an append which was refused after all. */
+/**
+ * Internal: ends a transaction that holds rows of an append which was refused after all. Spans tell what
+ * a transaction ends with, so it has the append's number in the group and not the append.
+ */
 export class Refused extends Data.TaggedError("Refused")<{
-  readonly request: Request
+  readonly nth: number
   readonly refusal: Denied
 }> {}
+
+/** A refusal that is told when the group has settled. */
+export interface Held {
+  readonly request: Request
+  readonly refusal: Denied
+}
 
 /** Tells the appends of a group. */
 export const make = (format: Row.EncodeOptions["format"], hashes: Hashes.Hashes) => {

@@ -87,7 +87,7 @@ export const make = (deps: Dependencies, state: State) => {
     }
     const answers: Array<Settled["answers"][number]> = []
     const ends: Array<number> = []
-    for (const request of requests) {
+    for (const [nth, request] of requests.entries()) {
       const answer = yield* Effect.result(ask(request, group))
       ends.push(group.rows.length)
       if (Result.isSuccess(answer)) {
@@ -96,33 +96,33 @@ export const make = (deps: Dependencies, state: State) => {
       }
       if (answer.failure instanceof SqlError) return yield* Effect.fail(answer.failure)
       if (answer.failure instanceof ViewFailed) {
-        return yield* viewRefused(requests, ends, group, answer.failure)
+        return yield* viewRefused(ends, group, answer.failure)
       }
       // Rows of a refused append that a gate was shown are in SQL; only a new transaction is clean.
       if (group.inserted > group.rows.length) {
-        return yield* new Refused({ request, refusal: answer.failure })
+        return yield* new Refused({ nth, refusal: answer.failure })
       }
       answers.push(Result.fail(answer.failure))
     }
     const signed = yield* sign(group, requests, ends)
     yield* Group.insertPending(sql, group)
     yield* Effect.catchTag(Group.foldPending(views, group), "ViewFailed", (failed) =>
-      viewRefused(requests, ends, group, failed)
+      viewRefused(ends, group, failed)
     )
     return yield* settle(group, answers.slice(0, signed.parts), signed.standing)
   })
 
   /** The append whose row a view cannot take is refused, and the group run again without it. */
   const viewRefused = (
-    requests: ReadonlyArray<Request>,
     ends: ReadonlyArray<number>,
     { before }: Group.Group,
     failed: ViewFailed
   ) => {
     const rows = failed.seq - before.seq
-    const request = requests[ends.findIndex((end) => end >= rows)] ?? requests[ends.length - 1]
-    if (request === undefined) throw new Error("a view took a row of no append")
-    return Effect.fail(new Refused({ request, refusal: failed }))
+    const found = ends.findIndex((end) => end >= rows)
+    // Rows behind all ends are those of the append that is being asked.
+    const nth = found === -1 ? ends.length - 1 : found
+    return Effect.fail(new Refused({ nth, refusal: failed }))
   }
 
   // ---- sign -------------------------------------------------------------------------------------
@@ -143,9 +143,7 @@ export const make = (deps: Dependencies, state: State) => {
     }))
     const signed = yield* Signer.signAll(standing, parts, signing)
     if ("refusal" in signed) {
-      const request = requests[signed.part]
-      if (request === undefined) throw new Error("a refusal of no append")
-      return yield* new Refused({ request, refusal: signed.refusal })
+      return yield* new Refused({ nth: signed.part, refusal: signed.refusal })
     }
     const kept = ends[signed.parts - 1] ?? 0
     // What a view has folded of a row can only be undone with the whole transaction.

@@ -17,7 +17,7 @@ import type * as Draft from "../core/Draft.ts"
 import type * as Hashes from "../core/Hashes.ts"
 import type * as Merkle from "../core/Merkle.ts"
 import type * as Signing from "../core/Signing.ts"
-import type { Request, Settled } from "./Answers.ts"
+import type { Held, Request, Settled } from "./Answers.ts"
 import * as Answers from "./Answers.ts"
 import { Refused } from "./Answers.ts"
 import type { Attestor } from "./Attestor.ts"
@@ -123,10 +123,10 @@ export const make = Effect.fnUntraced(function* (deps: Dependencies) {
    */
   const group: (
     requests: ReadonlyArray<Request>,
-    held: ReadonlyArray<Refused>
+    held: ReadonlyArray<Held>
   ) => Effect.Effect<void> = Effect.fnUntraced(function* (
     requests: ReadonlyArray<Request>,
-    held: ReadonlyArray<Refused>
+    held: ReadonlyArray<Held>
   ) {
     // Before the transaction: where it cannot even begin, the group before this one is not this one.
     state.durable = undefined
@@ -161,8 +161,10 @@ export const make = Effect.fnUntraced(function* (deps: Dependencies) {
       return yield* group(requests.slice(0, error.count), [])
     }
     if (error instanceof Refused) {
-      const others = requests.filter((request) => request !== error.request)
-      return yield* group(others, [...held, error])
+      const { nth, refusal } = error
+      const request = requests[nth]
+      if (request === undefined) return yield* Effect.die(new Error("a refusal of no append"))
+      return yield* group(requests.toSpliced(nth, 1), [...held, { request, refusal }])
     }
     const all = [...requests, ...held.map(({ request }) => request)]
     if (error instanceof SqlError && all.length > 1) {

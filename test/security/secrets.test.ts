@@ -12,6 +12,7 @@ import { Event, FilePair, Import } from "../../src/index.ts"
 import * as SealogNode from "../../src/platform/SealogNode.ts"
 import * as SqliteClient from "../../src/platform/SqliteClient.ts"
 import * as Chain from "../../src/core/Chain.ts"
+import * as View from "../../src/core/View.ts"
 import * as LedgerModule from "../../src/store/Ledger.ts"
 import { Ledger } from "../../src/store/Ledger.ts"
 import * as StoreLock from "../../src/store/StoreLock.ts"
@@ -188,12 +189,47 @@ const signing = (first: Signer, ...then: ReadonlyArray<Signer | undefined>) =>
   })
 
 /** What fails elsewhere. */
+/** A view that holds what rows hold, where its table or its row takes nothing. */
+const viewOf = (version: number, unfit: boolean) =>
+  View.make({
+    name: "held",
+    version,
+    row: Schema.Struct({ id: Schema.String, said: Schema.String }),
+    columns: { id: "TEXT NOT NULL", said: "TEXT NOT NULL CHECK (said = 'nothing')" },
+    key: ["id"],
+    keysOf: ({ event: { keys } }) => [{ id: `${keys?.["CANARYname"]}` }],
+    fold: (_row, { event: { payloadText, sessionId } }, { id }) => ({
+      id,
+      said: `${payloadText}${sessionId}${unfit ? "\0" : ""}`
+    })
+  })
+
 const others: { readonly [tag: string]: Effect.Effect<unknown, unknown, Scope.Scope> } = {
   JournalError: withDisk({ operation: "write", path: ".jsonl", code: "ENOSPC", bytes: 40 }),
   PlanOutdated: planOutdated,
   TakeoverRefused: taking([], "takeover"),
   MarkerInvalid: taking([], "two\nlines"),
   OutcomeUnknown: withDisk({ operation: "sync", path: ".jsonl" }),
+  ViewFailed: Effect.gen(function* () {
+    const failing = Effect.fnUntraced(function* (unfit: boolean) {
+      const directory = path.join(yield* TestLedger.directory, "ledger")
+      const appending = Ledger.use((ledger) => failureOf(ledger.append(secret("a"))))
+      const layer = TestLedger.layer({ directory, views: [viewOf(1, unfit)] })
+      return yield* Effect.provide(appending, layer)
+    })
+    assert.deepStrictEqual(heard(said(yield* failing(true))), [])
+    return yield* failing(false)
+  }),
+  ViewOutdated: Effect.gen(function* () {
+    const directory = path.join(yield* TestLedger.directory, "ledger")
+    yield* using({ directory }, (ledger) => ledger.append(secret("a")))
+    const open = (version: number) =>
+      Layer.build(
+        TestLedger.layer({ directory, views: [viewOf(version, true)], onViewChange: "refuse" })
+      ).pipe(Effect.scoped)
+    yield* open(1)
+    return yield* failureOf(open(2))
+  }),
   SignError: signing(remote(() => Effect.die(new Error("CANARYseed")))),
   AttestorMissing: signing(own, undefined),
   AttestorRefused: signing(own, next),
