@@ -61,8 +61,12 @@ const endOfLog = (log: Uint8Array): number => {
 const loggedOf = (log: Uint8Array | undefined): Logged =>
   log === undefined ? unlogged : { salts: saltsAt(log, 16), bytes: endOfLog(log) }
 
-/** SQLite's result codes by name. */
+/** SQLite's result codes by name, and those that it gives for an operating system's. */
 const resultCodes: { readonly [code: string]: number } = {
+  EACCES: 14,
+  EIO: 10,
+  EMFILE: 14,
+  ENOSPC: 13,
   SQLITE_BUSY: 5,
   SQLITE_READONLY: 8,
   SQLITE_IOERR: 10,
