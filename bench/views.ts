@@ -143,7 +143,7 @@ const contestOf = Effect.fnUntraced(function* (directory: string, waiting: numbe
     cents: centsOf(n)
   })
   const hand = yield* Effect.forEach(all, ([, manner], nth) =>
-    byHand.contestant(path.join(within, `hand-${nth}.sqlite`), manner, waiting, count, factOf)
+    byHand.contestant(path.join(within, `hand-${nth}.sqlite`), manner, waiting, count * 8, factOf)
   )
   return { what: `append, ${waiting} waiting`, contestants: [...own, ...hand] } satisfies Contest
 })
@@ -217,7 +217,7 @@ const printWhole = (count: number, taken: ReadonlyArray<Taken>) => {
 /** Hold the contests and print them. */
 export const print = Effect.fnUntraced(function* (
   directory: string,
-  { rows: count, ...rounds }: Rounds & { readonly rows: number },
+  { rows: count, rounds, warmUps }: Rounds & { readonly rows: number },
   wholeRows: number
 ) {
   const head = [
@@ -235,7 +235,10 @@ export const print = Effect.fnUntraced(function* (
     const size = waiting === 1 ? count : count * 6
     const held = Effect.scoped(
       Effect.flatMap(contestOf(directory, waiting, size), (one) =>
-        Effect.map(contest.hold(one, rounds), (taken) => linesOf(one.what, taken))
+        // Differences of two are less sure than either.
+        Effect.map(contest.hold(one, { rounds: rounds * 2, warmUps }), (taken) =>
+          linesOf(one.what, taken)
+        )
       )
     )
     lines.push(...(yield* held))
