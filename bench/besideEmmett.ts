@@ -3,11 +3,12 @@
  * and the same durability: each answer of either follows an fsync. sealog chains and hashes every row,
  * keeps it twice and checks what it reads; emmett counts the versions of its streams.
  *
- * A stream of emmett's is a key of sealog's.
+ * A stream of emmett's is a key of sealog's, and a raw SQL projection of emmett's, one statement for
+ * each event, a keyed view of sealog's: the sum of the amounts of each stream.
  */
-import { Console, Context, Effect, Layer, Stream } from "effect"
+import { Console, Context, Effect, Layer, Schema, Stream } from "effect"
 import * as path from "node:path"
-import { Ledger, Reader } from "../src/index.ts"
+import { Event, Ledger, Reader, View } from "../src/index.ts"
 import { SealogNode } from "../src/platform/index.ts"
 import type { Contest, Contestant, Rounds } from "./contest.ts"
 import * as contest from "./contest.ts"
@@ -28,6 +29,39 @@ const streamOf = (n: number): string => `account-${n % streams}`
 
 type Drafts = ReturnType<typeof rows.drafts>
 
+// Of each event: where it belongs, and the number that is summed up there.
+const Amount = Schema.Struct({ stream: Schema.String, seq: Schema.Int })
+const Sum = Schema.Struct({ stream: Schema.String, total: Schema.Int })
+const amountOf = Schema.decodeUnknownSync(Amount)
+
+const sums = View.make({
+  name: "sums",
+  version: 1,
+  row: Sum,
+  columns: { stream: "TEXT NOT NULL", total: "INTEGER NOT NULL" },
+  key: ["stream"],
+  keysOf: ({ payload }) => [{ stream: amountOf(payload).stream }],
+  fold: (row, { payload }, { stream }) => ({
+    stream,
+    total: (row?.total ?? 0) + amountOf(payload).seq
+  })
+})
+
+const sumsOfEmmett: emmett.Projection = {
+  initSQL: "CREATE TABLE IF NOT EXISTS sums (stream TEXT PRIMARY KEY, total INTEGER NOT NULL)",
+  canHandle: [...Event.cortexTypes],
+  evolve: ({ data }) => {
+    const { seq, stream } = amountOf(data)
+    return (
+      `INSERT INTO sums (stream, total) VALUES ('${stream}', ${seq}) ` +
+      "ON CONFLICT (stream) DO UPDATE SET total = total + excluded.total"
+    )
+  }
+}
+
+const totalText = "SELECT sum(total) AS total FROM sums"
+const totalOf = Schema.decodeUnknownSync(Schema.Tuple([Schema.Struct({ total: Schema.Int })]))
+
 /** Both stores alike. */
 interface Store {
   readonly name: string
@@ -35,10 +69,13 @@ interface Store {
   readonly append: (stream: string, drafts: Drafts) => Effect.Effect<unknown>
   /** The payloads of a stream. */
   readonly read: (stream: string) => Effect.Effect<ReadonlyArray<unknown>>
+  /** What the sums come to, where they are kept. */
+  readonly total: Effect.Effect<number>
 }
 
-const sealogStore = Effect.fnUntraced(function* (directory: string) {
-  const context = yield* Layer.build(SealogNode.layer({ directory }))
+const sealogStore = Effect.fnUntraced(function* (directory: string, isSumming: boolean) {
+  const views = isSumming ? [sums] : []
+  const context = yield* Layer.build(SealogNode.layer({ directory, views }))
   const ledger = Context.get(context, Ledger.Ledger)
   const reader = Context.get(context, Reader.Reader)
   return {
@@ -51,6 +88,12 @@ const sealogStore = Effect.fnUntraced(function* (directory: string) {
       Stream.runCollect(reader.events({ keys: { [keyName]: stream } })).pipe(
         Effect.map((events) => events.map(({ payload }) => payload)),
         Effect.orDie
+      ),
+    total: reader
+      .query((sql) => sql.unsafe(totalText))
+      .pipe(
+        Effect.map((found) => totalOf(found)[0].total),
+        Effect.orDie
       )
   } satisfies Store
 })
@@ -62,8 +105,12 @@ const messageOf = ({ domainTags, id, payload, sessionId, source, type }: Drafts[
   metadata: { id, sessionId, source, domainTags }
 })
 
-const emmettStore = Effect.fnUntraced(function* (fileName: string, loaded: emmett.Emmett) {
-  const store = yield* emmett.open(loaded, fileName)
+const emmettStore = Effect.fnUntraced(function* (
+  fileName: string,
+  loaded: emmett.Emmett,
+  isSumming: boolean
+) {
+  const store = yield* emmett.open(loaded, fileName, isSumming ? sumsOfEmmett : undefined)
   return {
     name: "emmett-sqlite",
     append: (stream, drafts) =>
@@ -72,23 +119,44 @@ const emmettStore = Effect.fnUntraced(function* (fileName: string, loaded: emmet
       Effect.map(
         Effect.promise(() => store.readStream(stream)),
         ({ events }) => events.map(({ data }) => data)
-      )
+      ),
+    total: Effect.map(
+      Effect.promise(() => store.query(totalText)),
+      (found) => totalOf(found)[0].total
+    )
   } satisfies Store
 })
 
-/** Appends all over the streams, `size` events each. */
-const appending = ({ append, name }: Store, size: number, count: number): Contestant => {
+const text = "x".repeat(rows.payloadBytes - 50)
+
+/** Drafts that count in the sum of a stream. */
+const amounts = (stream: string, first: number, count: number): Drafts =>
+  rows.drafts(first, count).map((draft, nth) => ({
+    ...draft,
+    payload: { stream, seq: first + nth, text }
+  }))
+
+/** Appends all over the streams, `size` events each; where sums are kept, they hold all of them. */
+const appending = (
+  { append, name, total }: Store,
+  size: number,
+  count: number,
+  isSumming = false
+): Contestant => {
   let first = 0
   const turn: Contestant["turn"] = (watch) =>
-    Effect.suspend(() => {
-      const groups = Array.from({ length: count / size }, (_, nth) => ({
-        stream: streamOf(nth),
-        drafts: rows.drafts(first + nth * size, size)
-      }))
+    Effect.gen(function* () {
+      const groups = Array.from({ length: count / size }, (_, nth) => {
+        const [stream, from] = [streamOf(nth), first + nth * size]
+        const drafts = isSumming ? amounts(stream, from, size) : rows.drafts(from, size)
+        return { stream, drafts }
+      })
       first += count
-      return watch.turn(
+      yield* watch.turn(
         Effect.forEach(groups, (group) => append(group.stream, group.drafts), { discard: true })
       )
+      const sum = isSumming ? yield* total : undefined
+      yield* sure(sum === undefined || sum === (first * (first - 1)) / 2, `the sum of ${first}`)
     })
   return { name, count, turn }
 }
@@ -113,19 +181,29 @@ const contests = Effect.fnUntraced(function* (
   loaded: emmett.Emmett,
   count: number
 ) {
-  const open = (name: string) =>
+  const open = (name: string, isSumming = false) =>
     Effect.all([
-      sealogStore(path.join(directory, `beside-${name}`)),
-      emmettStore(path.join(directory, `beside-${name}.sqlite`), loaded)
+      sealogStore(path.join(directory, `beside-${name}`), isSumming),
+      emmettStore(path.join(directory, `beside-${name}.sqlite`), loaded, isSumming)
     ])
   const one = yield* open("one")
   const many = yield* open("many")
+  const summedOne = yield* open("summed-one", true)
+  const summedMany = yield* open("summed-many", true)
   const read = yield* open("read")
   return [
     { what: "append, 1 event", contestants: one.map((store) => appending(store, 1, count)) },
     {
       what: `append, ${together} events at once`,
       contestants: many.map((store) => appending(store, together, count * 6))
+    },
+    {
+      what: "append, 1 event, and its stream's sum",
+      contestants: summedOne.map((store) => appending(store, 1, count, true))
+    },
+    {
+      what: `append, ${together} events, and a sum`,
+      contestants: summedMany.map((store) => appending(store, together, count * 6, true))
     },
     {
       what: `read a stream of ${streamRows}`,

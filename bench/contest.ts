@@ -24,9 +24,19 @@ export interface Rounds {
   readonly warmUps: number
 }
 
-/** Hold a contest; what each took, beside the first. */
-const hold = Effect.fnUntraced(function* (contest: Contest, { rounds, warmUps }: Rounds) {
-  const all = contest.contestants.map((one) => ({ ...one, watch: new Watch() }))
+/** What a contestant took: microseconds each, in each counted round. */
+export interface Taken {
+  readonly name: string
+  readonly clock: ReadonlyArray<number>
+  readonly cpu: ReadonlyArray<number>
+}
+
+/** Hold a contest; what each took. */
+export const hold = Effect.fnUntraced(function* (
+  { contestants }: Contest,
+  { rounds, warmUps }: Rounds
+) {
+  const all = contestants.map((one) => ({ ...one, watch: new Watch() }))
   for (let round = 0; round < warmUps + rounds; round++) {
     for (const { turn, watch } of all) {
       globalThis.gc?.()
@@ -34,21 +44,29 @@ const hold = Effect.fnUntraced(function* (contest: Contest, { rounds, warmUps }:
     }
   }
   // Each may do more in a turn than another.
-  const taken = all.map(({ count, name, watch }) => {
+  return all.map(({ count, name, watch }): Taken => {
     const { cpuMillis, millis } = watch.turns(warmUps)
     const each = (list: ReadonlyArray<number>) => list.map((one) => (one * 1000) / count)
     return { name, clock: each(millis), cpu: each(cpuMillis) }
   })
+})
+
+/** How many times another's a contestant took, by the clock and of the processors. */
+export const against = (one: Taken, other: Taken): ReadonlyArray<string> => [
+  times(ratio(other.clock, one.clock)),
+  times(ratio(other.cpu, one.cpu))
+]
+
+const linesOf = (what: string, taken: ReadonlyArray<Taken>) => {
   const [first] = taken
   if (first === undefined) return []
-  return taken.map(({ clock, cpu, name }, at) => [
-    at === 0 ? contest.what : "",
-    name,
-    micros(median(clock)),
-    times(ratio(first.clock, clock)),
-    times(ratio(first.cpu, cpu))
+  return taken.map((one, at) => [
+    at === 0 ? what : "",
+    one.name,
+    micros(median(one.clock)),
+    ...against(one, first)
   ])
-})
+}
 
 /** Hold all contests and print them. */
 export const print = Effect.fnUntraced(function* (
@@ -57,6 +75,8 @@ export const print = Effect.fnUntraced(function* (
   first: string
 ) {
   const lines: Array<ReadonlyArray<string>> = [["", "", "us each", `times ${first}`, "of CPU"]]
-  for (const contest of contests) lines.push(...(yield* hold(contest, rounds)))
+  for (const contest of contests) {
+    lines.push(...linesOf(contest.what, yield* hold(contest, rounds)))
+  }
   yield* Console.log(table(lines))
 })

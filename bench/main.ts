@@ -7,7 +7,8 @@
  * system's directory for temporary files); everything is made in a directory of its own there and
  * removed at the end. `--rows` is the size of the largest ledger that is read (100,000; a million
  * takes minutes). `--only` leaves one part: `append`, with what limits it, `reading`,
- * `queries`, `following`, with expectations, or `emmett`: another event store, where `npm install --prefix bench/emmett` was run.
+ * `queries`, `following`, with expectations, `views`, with gates, or `emmett`: another event store,
+ * where `npm install --prefix bench/emmett` was run.
  * With `CORTEX_ORACLE=PROGRAM` the original runs beside each. Figures are only the basis of the
  * ratios: they are this machine's, this minute's.
  */
@@ -30,13 +31,14 @@ import { pageRows } from "./queryJobs.ts"
 import * as reading from "./reading.ts"
 import * as readingJobs from "./readingJobs.ts"
 import { branchTip, lines as makeLines, payloadBytes } from "./rows.ts"
+import * as views from "./views.ts"
 import * as wholeLedgers from "./whole.ts"
 
 const full = { append: { rounds: 5, warmUps: 3, rows: 512 }, rows: 100_000, rounds: 3 }
 const quick = { append: { rounds: 3, warmUps: 1, rows: 128 }, rows: 5_000, rounds: 1 }
 type Sizes = typeof full
 
-const parts = ["append", "reading", "queries", "following", "emmett"] as const
+const parts = ["append", "reading", "queries", "following", "views", "emmett"] as const
 type Part = (typeof parts)[number]
 
 const title = (text: string) => Console.log(`\n${text}\n`)
@@ -94,6 +96,10 @@ const program = Effect.fnUntraced(function* (
   if (isDone("following")) {
     yield* title("What keys, expectations and followers cost.")
     yield* following.print(directory, sizes.append)
+  }
+  if (isDone("views")) {
+    yield* title("What views and gates cost an append, and to make anew and check one.")
+    yield* views.print(directory, sizes.append, readRows)
   }
   if (isDone("emmett")) {
     yield* title("Beside emmett-sqlite, on one connection in WAL mode, synchronous=FULL.")

@@ -15,6 +15,7 @@ interface Message {
 
 interface Connection {
   readonly command: (sql: string) => Promise<unknown>
+  readonly query: (sql: string) => Promise<ReadonlyArray<unknown>>
   readonly close: () => void
 }
 
@@ -25,18 +26,29 @@ interface Store {
   ) => Promise<{ readonly events: ReadonlyArray<Pick<Message, "data">> }>
 }
 
+/** A table that is kept in the transaction of the append: the statements for each event. */
+export interface Projection {
+  readonly initSQL: string
+  readonly canHandle: ReadonlyArray<string>
+  readonly evolve: (event: Message) => string
+}
+
 /** As much of the module as is used. */
 export interface Emmett {
   readonly sqliteConnection: (options: { readonly fileName: string }) => Connection
   readonly getSQLiteEventStore: (options: {
     readonly fileName: string
     readonly connectionOptions: { readonly singleton: true; readonly connection: Connection }
+    readonly projections: ReadonlyArray<{ readonly type: "inline"; readonly projection: unknown }>
   }) => Store
+  readonly sqliteRawSQLProjection: (options: Projection) => unknown
 }
 
 const isEmmett = (loaded: unknown): loaded is Emmett =>
   Predicate.hasProperty(loaded, "getSQLiteEventStore") &&
   Predicate.isFunction(loaded.getSQLiteEventStore) &&
+  Predicate.hasProperty(loaded, "sqliteRawSQLProjection") &&
+  Predicate.isFunction(loaded.sqliteRawSQLProjection) &&
   Predicate.hasProperty(loaded, "sqliteConnection") &&
   Predicate.isFunction(loaded.sqliteConnection)
 
@@ -60,12 +72,19 @@ export const load: Effect.Effect<Emmett | undefined> = Effect.promise(async () =
  * A store on one connection that stays open, which is faster than its default, one for each call. It
  * sets WAL itself; `synchronous=FULL` fsyncs the log at each commit.
  */
-export const open = Effect.fnUntraced(function* (emmett: Emmett, fileName: string) {
+export const open = Effect.fnUntraced(function* (
+  emmett: Emmett,
+  fileName: string,
+  projection?: Projection
+) {
   const connection = yield* Effect.acquireRelease(
     Effect.sync(() => emmett.sqliteConnection({ fileName })),
     (one) => Effect.sync(() => one.close())
   )
   yield* Effect.promise(() => connection.command("PRAGMA synchronous=FULL"))
   const connectionOptions = { singleton: true, connection } as const
-  return emmett.getSQLiteEventStore({ fileName, connectionOptions })
+  const inline = projection === undefined ? [] : [emmett.sqliteRawSQLProjection(projection)]
+  const projections = inline.map((one) => ({ type: "inline", projection: one }) as const)
+  const store = emmett.getSQLiteEventStore({ fileName, connectionOptions, projections })
+  return { ...store, query: connection.query }
 })

@@ -34,21 +34,22 @@ export type Fold = (
   events: ReadonlyArray<View.Seen>
 ) => Effect.Effect<void, ViewFault | SqlError>
 
-/** What an application's function answers, or its fault where it throws or refuses. */
+/**
+ * What an application's function answers, or its fault where it throws or refuses. Asked twice for
+ * each row, so without the runtime, which costs as much as the function.
+ */
 const asked = <A>(
   view: View.Declared,
   seq: number,
   answer: () => Result.Result<A, View.FoldError>
-): Effect.Effect<A, ViewFault> =>
-  Effect.suspend(() => {
-    const fault = (cause: unknown) => Effect.fail(new ViewFault({ view: view.name, seq, cause }))
-    try {
-      const result = answer()
-      return Result.isSuccess(result) ? Effect.succeed(result.success) : fault(result.failure)
-    } catch (cause) {
-      return fault(cause)
-    }
-  })
+): Result.Result<A, ViewFault> => {
+  const fault = (cause: unknown) => new ViewFault({ view: view.name, seq, cause })
+  try {
+    return Result.mapError(answer(), fault)
+  } catch (cause) {
+    return Result.fail(fault(cause))
+  }
+}
 
 /**
  * Write all at once; where the table does not take it, one after another until one is found that it
@@ -92,7 +93,9 @@ const keyed = (
     const held = new Map<string, Held>()
     const changes: Array<readonly [View.Seen, string, View.Change]> = []
     for (const seen of events) {
-      for (const change of yield* asked(view, seen.seq, () => folding.changes(seen))) {
+      const made = asked(view, seen.seq, () => folding.changes(seen))
+      if (Result.isFailure(made)) return yield* made.failure
+      for (const change of made.success) {
         const text = textOf(change.key)
         changes.push([seen, text, change])
         if (!held.has(text)) held.set(text, { key: change.key, row: undefined, last: undefined })
@@ -107,7 +110,9 @@ const keyed = (
     for (const [seen, text, change] of changes) {
       const one = held.get(text)
       if (one === undefined) continue
-      one.row = yield* asked(view, seen.seq, () => change.next(one.row))
+      const next = asked(view, seen.seq, () => change.next(one.row))
+      if (Result.isFailure(next)) return yield* next.failure
+      one.row = next.success
       one.last = seen
     }
     const written: Array<Write> = []
@@ -128,8 +133,9 @@ const perEvent = (
   return Effect.fnUntraced(function* (sql, events) {
     const rows: Array<ViewTables.Insert> = []
     for (const seen of events) {
-      const made = yield* asked(view, seen.seq, () => folding.rows(seen))
-      made.forEach((row, nth) => rows.push({ seq: seen.seq, eventId: seen.id, nth, row }))
+      const made = asked(view, seen.seq, () => folding.rows(seen))
+      if (Result.isFailure(made)) return yield* made.failure
+      made.success.forEach((row, nth) => rows.push({ seq: seen.seq, eventId: seen.id, nth, row }))
     }
     if (rows.length > 0) yield* blaming(view, rows, (some) => statements.insert(sql, some))
   })
