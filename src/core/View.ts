@@ -184,20 +184,22 @@ type KeyColumn<Row, Encoded> = {
 const nameFormat = /^[a-z][a-z0-9_]{0,47}$/
 const own = /^(events|sealog_.*|sqlite_.*)$/
 
+/** Whether a view, or a table of one, can be called so. */
+export const isTableName = (text: string): boolean => nameFormat.test(text) && !own.test(text)
+
 /**
  * Refuses what no table can be: a broken precondition. Throws a RangeError that says which.
  */
 export const checkDeclared = ({ name, tables, version }: Declared): void => {
   const wrong = (what: string) => new RangeError(`the view ${JSON.stringify(name)}: ${what}`)
-  const isName = (text: string) => nameFormat.test(text)
-  if (!isName(name) || own.test(name)) throw wrong("its name is none that a view can have")
+  if (!isTableName(name)) throw wrong("its name is none that a view can have")
   if (!(Number.isSafeInteger(version) && version > 0)) throw wrong("its version is none from 1 on")
   for (const table of tables) {
     const columns = Object.entries(table.columns)
-    if (!isName(table.name) || own.test(table.name)) throw wrong(`no table is called ${table.name}`)
+    if (!isTableName(table.name)) throw wrong(`no table is called ${table.name}`)
     if (columns.length === 0) throw wrong(`${table.name} has no columns`)
     for (const [column, sql] of columns) {
-      if (!isName(column) || table.added.some((own) => own === column)) {
+      if (!nameFormat.test(column) || table.added.some((own) => own === column)) {
         throw wrong(`${table.name} cannot have a column ${column}`)
       }
       if (sql.trim() === "" || sql.includes(";")) throw wrong(`${column} has no type`)

@@ -20,6 +20,7 @@ import type { Bound, Fold, ViewFault } from "./viewFold.ts"
 import * as ViewFold from "./viewFold.ts"
 import * as ViewKeeper from "./ViewKeeper.ts"
 import * as ViewPages from "./viewPages.ts"
+import * as ViewPrepare from "./viewPrepare.ts"
 import type { ViewError, Views } from "./Views.ts"
 import { ViewFailed, ViewReport } from "./Views.ts"
 import * as ViewState from "./viewState.ts"
@@ -143,7 +144,7 @@ export const make = (deps: Dependencies): Views["Service"] => {
       const { generation, view } = aside
       yield* catchUp(aside)
       const tables = view.tables.map(({ name }) => name)
-      const row = ViewKeeper.rowOf(view, generation, aside.seq)
+      const row = ViewPrepare.rowOf(view, generation, aside.seq)
       yield* ViewTables.swap(sql, tables)
       yield* ViewState.put(sql, row)
       return ViewKeeper.statusOf(row)

@@ -58,6 +58,34 @@ const addedTypes = {
   nth: "nth INTEGER NOT NULL"
 }
 
+const creation = (
+  sql: SqlClient.SqlClient,
+  { added, columns, key, name }: View.Table,
+  naming: Naming
+): string => {
+  const own = Object.entries(columns).map(([column, type]) => `${quoted(column)} ${type}`)
+  const parts = [...added.map((column) => addedTypes[column]), ...own, `PRIMARY KEY (${list(key)})`]
+  const strict = sql.onDialectOrElse({ sqlite: () => " STRICT", orElse: () => "" })
+  return `CREATE TABLE ${quoted(naming(name))} (${parts.join(", ")})${strict}`
+}
+
+/** Whether the tables of a view are in their place as they were made: SQLite keeps the text. */
+export const areThere = (
+  sql: SqlClient.SqlClient,
+  tables: ReadonlyArray<View.Table>
+): Effect.Effect<boolean, SqlError> =>
+  sql.onDialectOrElse({
+    sqlite: () =>
+      Effect.map(
+        sql<{ readonly sql: string | null }>`SELECT sql FROM sqlite_schema WHERE type = 'table'`,
+        (found) => {
+          const texts = new Set(found.map((row) => row.sql))
+          return tables.every((table) => texts.has(creation(sql, table, inPlace)))
+        }
+      ),
+    orElse: () => Effect.succeed(true)
+  })
+
 /** Make the tables of a view, empty. */
 export const create = Effect.fnUntraced(function* (
   sql: SqlClient.SqlClient,
@@ -65,17 +93,13 @@ export const create = Effect.fnUntraced(function* (
   naming: Naming,
   generation: number
 ): Effect.fn.Return<void, SqlError> {
-  const strict = sql.onDialectOrElse({ sqlite: () => " STRICT", orElse: () => "" })
-  for (const { added, columns, indexes, key, name } of tables) {
-    const own = Object.entries(columns).map(([column, type]) => `${quoted(column)} ${type}`)
-    const parts = [
-      ...added.map((column) => addedTypes[column]),
-      ...own,
-      `PRIMARY KEY (${list(key)})`
-    ]
-    yield* sql.unsafe(`CREATE TABLE ${quoted(naming(name))} (${parts.join(", ")})${strict}`)
+  for (const table of tables) {
+    const { indexes, name } = table
+    yield* sql.unsafe(creation(sql, table, naming))
     for (const [number, index] of indexes.entries()) {
       const called = quoted(`sealog_${name}_${number}_g${generation}`)
+      // It stays where somebody has renamed the table that it is of.
+      yield* sql.unsafe(`DROP INDEX IF EXISTS ${called}`)
       yield* sql.unsafe(`CREATE INDEX ${called} ON ${quoted(naming(name))} (${list(index)})`)
     }
   }
