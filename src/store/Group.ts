@@ -27,6 +27,7 @@ import type { Rows } from "./Rows.ts"
 import type { AppendOptions, Receipt, Refusal } from "./Receipt.ts"
 import type { ViewKeeper } from "./ViewKeeper.ts"
 import { ViewFailed } from "./Views.ts"
+import * as ViewState from "./viewState.ts"
 import { AlreadyAppended, Appended, UnknownParent } from "./Receipt.ts"
 
 /** A draft on its way, with the votes of the rules that saw it alone. */
@@ -299,7 +300,10 @@ export const makeAsk = ({ own, sql, rows, policy, views, hashes }: Dependencies)
     yield* unlock
     const still = yield* Effect.exit(sql.unsafe("RELEASE SAVEPOINT sealog_gate"))
     if (Exit.isFailure(still)) {
-      // Rows of this group that a COMMIT of the gate has left are in no journal.
+      // Rows of this group that a COMMIT of the gate has left are in no journal, nor may views have
+      // them; a transaction that it began would take back that they are removed.
+      yield* Effect.exit(sql.unsafe("ROLLBACK"))
+      if (group.folded > 0) yield* ViewState.emptyAll(sql)
       const ids = group.rows.slice(0, group.inserted).map(({ event }) => event.id)
       if (ids.length > 0) yield* sql`DELETE FROM events WHERE ${sql.in("id", ids)}`
       return yield* Effect.die(new Error("a gate ended the writer's transaction"))

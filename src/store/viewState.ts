@@ -133,6 +133,30 @@ export const setAside = (
   Effect.asVoid(sql`UPDATE sealog_views SET stale_since = ${since}, stale_reason = ${reason},
     seq = ${since - 1} WHERE name = ${name}`)
 
+/** Take a view back to a row: 0 empties it. */
+const goBack = Effect.fnUntraced(function* (
+  sql: SqlClient.SqlClient,
+  row: ViewRow,
+  to: number
+): Effect.fn.Return<void, SqlError> {
+  if (isSpoilt(row)) return yield* put(sql, row)
+  const emptied = yield* Effect.forEach(tablesOf(row), (name) => ViewTables.empty(sql, name, to), {
+    discard: true
+  }).pipe(sql.withTransaction, Effect.result)
+  if (Result.isSuccess(emptied)) {
+    return yield* put(sql, { ...row, seq: to, stale_since: null, stale_reason: null })
+  }
+  // A table that another hand has changed holds up nothing.
+  if (isOfDisk(emptied.failure)) return yield* emptied.failure
+  yield* put(sql, spoilt(row.name))
+})
+
+/** Empty every view: they take in everything again. */
+export const emptyAll = (sql: SqlClient.SqlClient): Effect.Effect<void, SqlError> =>
+  Effect.flatMap(all(sql), (rows) =>
+    Effect.forEach(rows, (row) => goBack(sql, row, 0), { discard: true })
+  ).pipe(sql.withTransaction)
+
 /**
  * Take every view back to `until`: those that only insert are cut there, all others emptied. What set
  * one aside is met again where it is still there.
@@ -143,23 +167,7 @@ export const cut = Effect.fnUntraced(function* (
 ): Effect.fn.Return<void, SqlError> {
   for (const row of yield* all(sql)) {
     if (row.seq <= until && row.stale_since === null) continue
-    if (isSpoilt(row)) {
-      yield* put(sql, row)
-      continue
-    }
     const to = row.insert_only === 1 && row.stale_since === null ? until : 0
-    const emptied = yield* Effect.forEach(
-      tablesOf(row),
-      (name) => ViewTables.empty(sql, name, to),
-      { discard: true }
-    ).pipe(sql.withTransaction, Effect.result)
-    if (Result.isSuccess(emptied)) {
-      yield* sql`UPDATE sealog_views SET seq = ${to}, stale_since = NULL, stale_reason = NULL
-        WHERE name = ${row.name}`
-      continue
-    }
-    // A table that another hand has changed holds up nothing.
-    if (isOfDisk(emptied.failure)) return yield* emptied.failure
-    yield* put(sql, spoilt(row.name))
+    yield* goBack(sql, row, to)
   }
 })
