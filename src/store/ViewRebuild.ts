@@ -114,6 +114,17 @@ export const make = (deps: Dependencies): Views["Service"] => {
     }
   })
 
+  /** A walk that a rollback has cut the rows from under meets files that are gone, or end midway. */
+  const unlessRolledBack = (aside: Aside) =>
+    Effect.catch((error: Building) =>
+      writer.alone(
+        Effect.suspend(() => {
+          const isSo = writer.rollbacks() !== aside.rollbacks
+          return Effect.fail<Building>(isSo ? new RolledBackMeanwhile() : error)
+        })
+      )
+    )
+
   /** Build a view aside, then `end`; again from the beginning where the ledger was rolled back. */
   const building = <A>(
     view: Bound,
@@ -124,7 +135,7 @@ export const make = (deps: Dependencies): Views["Service"] => {
     const clear = Effect.ignore(writer.alone(ViewTables.drop(sql, tables, ViewTables.aside)))
     return Effect.gen(function* () {
       const aside = yield* begin(view)
-      yield* reach(aside)
+      yield* unlessRolledBack(aside)(reach(aside))
       return yield* end(aside)
     }).pipe(
       Effect.retry({ while: (error) => error instanceof RolledBackMeanwhile }),
