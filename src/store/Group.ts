@@ -182,8 +182,8 @@ const staleView = (
     )
 
 /**
- * Which writer is asking a gate right now, in whose transaction this fiber runs: it cannot append
- * to that ledger, as it would wait for itself.
+ * Which writer is asking a gate or a view right now, in whose transaction this fiber runs: it cannot
+ * append to that ledger, as it would wait for itself.
  */
 export const Asking = Context.Reference<object | undefined>("sealog/Asking", {
   defaultValue: () => undefined
@@ -194,6 +194,7 @@ export const Asking = Context.Reference<object | undefined>("sealog/Asking", {
  * cannot says so with the number of the draft.
  */
 export const foldPending = (
+  own: object,
   views: ViewKeeper,
   group: Group
 ): Effect.Effect<void, ViewFailed | SqlError> => {
@@ -201,6 +202,7 @@ export const foldPending = (
   if (missing.length === 0 || views.views.length === 0) return Effect.void
   group.folded = group.rows.length
   return views.take(missing.map(({ event, seq }) => new Seen(seq, event))).pipe(
+    Effect.provideService(Asking, own),
     Effect.catchTag("ViewFault", ({ cause, seq, view }) => {
       const index = group.rows[seq - group.before.seq - 1]?.index ?? 0
       return Effect.fail(new ViewFailed({ index, view, seq, cause }))
@@ -315,7 +317,7 @@ export const makeAsk = ({ own, sql, rows, policy, views, hashes }: Dependencies)
     const blind = policy.blind(voted.draft, views.isStale)
     if (blind !== undefined) return yield* staleView(policy, voted, blind)
     yield* insertPending(sql, group)
-    yield* foldPending(views, group)
+    yield* foldPending(own, views, group)
     const asked = yield* guarded(policy.ask(voted.draft, sql), group)
     yield* decideLedger(policy, voted, asked, options)
   })

@@ -85,7 +85,7 @@ export const make = (deps: Dependencies): Views["Service"] => {
   const take = (aside: Aside, rows: ReadonlyArray<View.Seen>) =>
     Effect.suspend((): Effect.Effect<void, Building> => {
       if (writer.rollbacks() !== aside.rollbacks) return Effect.fail(new RolledBackMeanwhile())
-      return Effect.map(sql.withTransaction(aside.fold(sql, rows)), () => {
+      return Effect.map(sql.withTransaction(writer.asking(aside.fold(sql, rows))), () => {
         aside.seq = rows.at(-1)?.seq ?? aside.seq
       })
     })

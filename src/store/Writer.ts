@@ -235,7 +235,7 @@ export const make = Effect.fnUntraced(function* (deps: Dependencies) {
     }
     const signed = yield* sign(group, requests, ends)
     yield* Group.insertPending(sql, group)
-    yield* Effect.catchTag(Group.foldPending(views, group), "ViewFailed", (failed) =>
+    yield* Effect.catchTag(Group.foldPending(own, views, group), "ViewFailed", (failed) =>
       viewRefused(requests, ends, group, failed)
     )
     return yield* settle(group, answers.slice(0, signed.parts), signed.standing)
@@ -460,7 +460,7 @@ export const make = Effect.fnUntraced(function* (deps: Dependencies) {
       yield* deps.catchUp(head)
     }
     behind = false
-    if (!views.isAt(head.seq)) yield* views.bringUp(head.seq)
+    if (!views.isAt(head.seq)) yield* asking(views.bringUp(head.seq))
   })
 
   /** Run a group, unless nothing may be written or the mirror has to catch up first and cannot. */
@@ -511,7 +511,9 @@ export const make = Effect.fnUntraced(function* (deps: Dependencies) {
     AppendError | ExpectationRefusal<Expectation.Expectation>
   > {
     if ((yield* Group.Asking) === own) {
-      return yield* Effect.die(new Error("a gate that appends to its own ledger waits for itself"))
+      return yield* Effect.die(
+        new Error("a gate or view that appends to its own ledger waits for itself")
+      )
     }
     yield* checkOptions(options)
     yield* checkSigner
@@ -569,11 +571,15 @@ export const make = Effect.fnUntraced(function* (deps: Dependencies) {
     return turn.withPermits(1)(Effect.suspend(() => failAll(waiting.splice(0), new LedgerClosed())))
   })
 
+  /** Ask a view between two groups. */
+  const asking = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+    Effect.provideService(effect, Group.Asking, own)
+
   /** Run something between two groups; a gate is asked within one, and would wait for itself. */
   const between = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
     Effect.flatMap(Group.Asking, (asking) =>
       asking === own
-        ? Effect.die(new Error("a gate that changes its own ledger waits for itself"))
+        ? Effect.die(new Error("a gate or view that changes its own ledger waits for itself"))
         : turn.withPermits(1)(effect)
     )
 
@@ -627,6 +633,7 @@ export const make = Effect.fnUntraced(function* (deps: Dependencies) {
   return {
     submit,
     run,
+    asking,
     close,
     between,
     alone,

@@ -320,6 +320,32 @@ describe("Folding", () => {
     })
   )
 
+  it.effect("of an effect that appends to its own ledger fails, and does not wait for itself", () =>
+    Effect.gen(function* () {
+      const directory = yield* TestLedger.directory
+      let own: Ledger.Ledger["Service"] | undefined
+      const view = Views.effect({
+        name: "selfish",
+        version: 1,
+        kinds,
+        tables: { selfish: { columns: { a: "TEXT" }, key: ["seq"] } },
+        apply: () => (own === undefined ? Effect.void : own.append({ type: "other.v1" }))
+      })
+      yield* Ledger.Ledger.use((ledger) => ledger.append(deposit("a", 1))).pipe(
+        Effect.provide(TestLedger.layer({ directory }))
+      )
+      yield* Effect.gen(function* () {
+        const ledger = yield* Ledger.Ledger
+        own = ledger
+        const refused = { _tag: "ViewFailed", view: "selfish" }
+        assertLike(yield* Effect.flip(ledger.append(deposit("a", 1))), refused)
+        const views = yield* Views.Views
+        assertLike(yield* Effect.flip(views.rebuild(view)), { ...refused, seq: 1 })
+        yield* ledger.append({ type: "other.v1" })
+      }).pipe(Effect.provide(TestLedger.layer({ directory, views: [view], seed: 2 })))
+    })
+  )
+
   for (const sql of ["COMMIT", "ROLLBACK", "COMMIT; BEGIN IMMEDIATE"]) {
     it.effect(`leaves nothing behind of a group whose gate says ${sql}`, () =>
       Effect.gen(function* () {
