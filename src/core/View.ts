@@ -188,6 +188,8 @@ type KeyColumn<Row, Encoded> = {
 const nameFormat = /^[a-z][a-z0-9_]{0,47}$/
 const own = /^(events|sealog_.*|sqlite_.*)$/
 
+const foreign = /\breferences\b(?!\s*["[`']?events\b)/i
+
 /** Whether a view, or a table of one, can be called so. */
 export const isTableName = (text: string): boolean => nameFormat.test(text) && !own.test(text)
 
@@ -207,6 +209,8 @@ export const checkDeclared = ({ name, tables, version }: Declared): void => {
         throw wrong(`${table.name} cannot have a column ${column}`)
       }
       if (sql.trim() === "" || sql.includes(";")) throw wrong(`${column} has no type`)
+      // Made aside, it would refer to the table that is in its place.
+      if (foreign.test(sql)) throw wrong(`${column} cannot refer to a table other than events`)
     }
     const known: ReadonlyArray<string> = [...table.added, ...Object.keys(table.columns)]
     const named = [...table.key, ...table.indexes.flat()]

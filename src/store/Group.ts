@@ -201,7 +201,8 @@ export const foldPending = (
   const missing = group.rows.slice(group.folded)
   if (missing.length === 0 || views.views.length === 0) return Effect.void
   group.folded = group.rows.length
-  return views.take(missing.map(({ event, seq }) => new Seen(seq, event))).pipe(
+  // What is written to the journal is this event, whatever a view tries to make of it.
+  return views.take(missing.map(({ event, seq }) => new Seen(seq, Object.freeze(event)))).pipe(
     Effect.provideService(Asking, own),
     Effect.catchTag("ViewFault", ({ cause, seq, view }) => {
       const index = group.rows[seq - group.before.seq - 1]?.index ?? 0

@@ -143,6 +143,7 @@ export const on = (table: View.Table, naming: Naming) => {
   const name = quoted(naming(table.name))
   const own = Object.keys(table.columns)
   const { key } = table
+  const width = table.added.length + own.length
   const others = ["seq", "event_id", ...own].filter((column) => !key.includes(column))
   const set = others.map((column) => `${quoted(column)} = excluded.${quoted(column)}`).join(", ")
   const keysAre = Statements.remembered((rows, place) => {
@@ -169,7 +170,7 @@ export const on = (table: View.Table, naming: Naming) => {
     ): Effect.fn.Return<ReadonlyArray<View.SqlRow>, SqlError> {
       const run = yield* Statements.runOn(sql)
       const found: Array<View.SqlRow> = []
-      for (const some of Statements.inSizes(keys)) {
+      for (const some of Statements.inSizes(keys, key.length)) {
         if (some.length === 0) continue
         const text = `SELECT ${list(own)} FROM ${name} WHERE ${keysAre(sql, some.length)}`
         found.push(...(yield* run<View.SqlRow>(text, some.flatMap(keyOf))))
@@ -183,7 +184,7 @@ export const on = (table: View.Table, naming: Naming) => {
     ): Effect.fn.Return<void, SqlError> {
       const run = yield* Statements.runOn(sql)
       const gone = writes.filter(({ row }) => row === undefined)
-      for (const some of Statements.inSizes(gone)) {
+      for (const some of Statements.inSizes(gone, key.length)) {
         if (some.length === 0) continue
         const params = some.flatMap((write) => keyOf(write.key))
         yield* run(`DELETE FROM ${name} WHERE ${keysAre(sql, some.length)}`, params)
@@ -191,7 +192,7 @@ export const on = (table: View.Table, naming: Naming) => {
       const kept = writes.flatMap(({ eventId, row, seq }) =>
         row === undefined ? [] : [[seq, eventId, ...valuesOf(row)]]
       )
-      for (const some of Statements.inSizes(kept)) {
+      for (const some of Statements.inSizes(kept, width)) {
         if (some.length > 0) yield* run(upserts(sql, some.length), some.flat())
       }
     }),
@@ -201,7 +202,7 @@ export const on = (table: View.Table, naming: Naming) => {
       writes: ReadonlyArray<Insert>
     ): Effect.fn.Return<void, SqlError> {
       const run = yield* Statements.runOn(sql)
-      for (const some of Statements.inSizes(writes)) {
+      for (const some of Statements.inSizes(writes, width)) {
         if (some.length === 0) continue
         const params = some.flatMap(({ eventId, nth, row, seq }) => [
           seq,

@@ -204,6 +204,58 @@ describe("Views of a ledger", () => {
     })
   )
 
+  it.effect("that were made anew on request stand so when the ledger opens again", () =>
+    Effect.gen(function* () {
+      const directory = yield* TestLedger.directory
+      yield* Effect.gen(function* () {
+        yield* append(deposit("a", 1))
+        const views = yield* Views.Views
+        for (const view of declared) yield* views.rebuild(view)
+        for (const view of declared) yield* views.rebuild(view)
+      }).pipe(Effect.provide(TestLedger.layer({ directory, views: declared })))
+      yield* Effect.gen(function* () {
+        const ledger = yield* Ledger.Ledger
+        assert.strictEqual(ledger.opened._tag, "Clean")
+        yield* append(deposit("b", 1))
+        yield* derived(...declared)
+      }).pipe(Effect.provide(TestLedger.layer({ directory, views: declared, seed: 2 })))
+    })
+  )
+
+  it.effect("take whole groups into tables of many columns", () =>
+    Effect.gen(function* () {
+      const directory = yield* TestLedger.directory
+      const names = Array.from({ length: 150 }, (_, n) => `c${n}`)
+      const fields: Record<string, typeof Schema.Int> = Object.fromEntries(
+        names.map((name) => [name, Schema.Int])
+      )
+      const columns = Object.fromEntries(names.map((name) => [name, "INTEGER NOT NULL"]))
+      const row = Schema.Struct(fields)
+      const same = { version: 1, kinds, row, columns }
+      const filled = (cents: number) => Object.fromEntries(names.map((name) => [name, cents]))
+      const views = [
+        View.make({
+          ...same,
+          name: "wide",
+          key: names,
+          keysOf: ({ payload: { cents } }) => [filled(cents)],
+          fold: (_row, { payload: { cents } }) => (cents > 900 ? undefined : filled(cents))
+        }),
+        View.perEvent({
+          ...same,
+          name: "wide_too",
+          rowsOf: ({ payload: { cents } }) => [filled(cents)]
+        })
+      ] as const
+      yield* Effect.gen(function* () {
+        yield* append(...Array.from({ length: 400 }, (_, n) => deposit("a", n)))
+        yield* append(...Array.from({ length: 400 }, (_, n) => deposit("a", n + 901)))
+        assert.deepStrictEqual(yield* rows("SELECT count(*) FROM wide"), ["400"])
+        yield* derived(...views)
+      }).pipe(Effect.provide(TestLedger.layer({ directory, views })))
+    })
+  )
+
   it.effect("may be declared to two ledgers at once", () =>
     Effect.gen(function* () {
       const [one, two] = [yield* TestLedger.directory, yield* TestLedger.directory]

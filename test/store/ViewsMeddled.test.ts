@@ -64,6 +64,7 @@ const changes: ReadonlyArray<string> = [
   "UPDATE sealog_views SET seq = 1.5",
   "UPDATE sealog_views SET seq = -1",
   "UPDATE sealog_views SET seq = 3",
+  "UPDATE sealog_views SET seq = 9; DELETE FROM balances",
   "UPDATE sealog_views SET seq = 9223372036854775807",
   "UPDATE sealog_views SET stale_since = 'long ago'",
   "UPDATE sealog_views SET stale_since = 1.5",

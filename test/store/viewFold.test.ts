@@ -239,6 +239,58 @@ describe("Folding", () => {
     })
   )
 
+  it("has no table that refers to another one of a view, which is made anew by itself", () => {
+    const of = (column: string) =>
+      Views.effect({
+        name: "family",
+        version: 1,
+        kinds,
+        tables: {
+          parents: { columns: { id: "TEXT NOT NULL" }, key: ["id"] },
+          children: { columns: { parent: column }, key: ["seq"] }
+        },
+        apply: () => Effect.void
+      })
+    for (const column of ["TEXT REFERENCES parents (id)", 'TEXT references "parents"']) {
+      assert.throws(() => of(column), RangeError, "refer")
+    }
+    of("TEXT NULL REFERENCES events (id)")
+    of('TEXT NULL REFERENCES "events" (id)')
+  })
+
+  it.effect("cannot change the event that is written", () =>
+    Effect.gen(function* () {
+      const directory = yield* TestLedger.directory
+      for (const what of ["recordedAt", "source", "keys"]) {
+        const view = View.perEvent({
+          name: "changing",
+          version: 1,
+          kinds,
+          row: Schema.Struct({ a: Schema.String }),
+          columns: { a: "TEXT NOT NULL" },
+          rowsOf: ({ event }) => {
+            if (event.payloadText.includes("bad")) {
+              Object.assign(what === "recordedAt" ? event : (Reflect.get(event, what) ?? {}), {
+                recordedAt: "1970-01-01T00:00:09Z"
+              })
+            }
+            return [{ a: event.recordedAt }]
+          }
+        })
+        yield* Effect.gen(function* () {
+          const ledger = yield* Ledger.Ledger
+          yield* ledger.append(deposit("a", 1))
+          const failed = yield* Effect.flip(ledger.append(deposit("bad", 1)))
+          assertLike(failed, { _tag: "ViewFailed", view: "changing" })
+          yield* ledger.append(deposit("b", 1))
+          yield* assertSound(ledger)
+        }).pipe(
+          Effect.provide(TestLedger.layer({ directory: `${directory}/${what}`, views: [view] }))
+        )
+      }
+    })
+  )
+
   it.effect("folds a key twice that an event names twice, and hundreds of them", () =>
     Effect.gen(function* () {
       const directory = yield* TestLedger.directory
