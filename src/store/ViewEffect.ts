@@ -155,28 +155,54 @@ export const forbidden = (text: string, tables: ReadonlyArray<string>): string |
   return undefined
 }
 
-/** The connection of the open transaction, as a view with these tables may use it. */
-export const guarded = (connection: Connection, tables: ReadonlyArray<string>): Connection => {
+/** The connection of the open transaction, lent for one event. */
+export interface Lent {
+  readonly connection: Connection
+  /** What the view has left running can use it no more. */
+  readonly end: () => void
+}
+
+/** Lends the connection of the open transaction to a view with these tables. */
+export const lending = (tables: ReadonlyArray<string>): ((connection: Connection) => Lent) => {
   const known = new Map<string, string | undefined>()
-  const check = (text: string): Effect.Effect<void, SqlError> => {
+  const wrongIn = (text: string): string | undefined => {
     const wrong = known.has(text) ? known.get(text) : forbidden(text, tables)
     known.set(text, wrong)
-    if (wrong === undefined) return Effect.void
-    const message = `${wrong} is not for a view, whose tables are ${tables.join(", ")}`
-    const reason = new SqlSyntaxError({ cause: new Error(message), message, operation: "apply" })
-    return Effect.fail(new SqlError({ reason }))
+    return wrong
   }
-  return {
-    execute: (text, params, transform) =>
-      Effect.andThen(check(text), connection.execute(text, params, transform)),
-    executeRaw: (text, params) => Effect.andThen(check(text), connection.executeRaw(text, params)),
-    executeStream: (text, params, transform) =>
-      Stream.unwrap(Effect.as(check(text), connection.executeStream(text, params, transform))),
-    executeValues: (text, params) =>
-      Effect.andThen(check(text), connection.executeValues(text, params)),
-    executeValuesUnprepared: (text, params) =>
-      Effect.andThen(check(text), connection.executeValuesUnprepared(text, params)),
-    executeUnprepared: (text, params, transform) =>
-      Effect.andThen(check(text), connection.executeUnprepared(text, params, transform))
+  return (connection) => {
+    let isOver = false
+    const check = (text: string): Effect.Effect<void, SqlError> =>
+      Effect.suspend(() => {
+        const wrong = isOver ? "a statement after its event" : wrongIn(text)
+        if (wrong === undefined) return Effect.void
+        const message = `${wrong} is not for a view, whose tables are ${tables.join(", ")}`
+        const reason = new SqlSyntaxError({
+          cause: new Error(message),
+          message,
+          operation: "apply"
+        })
+        return Effect.fail(new SqlError({ reason }))
+      })
+    const guarded: Connection = {
+      execute: (text, params, transform) =>
+        Effect.andThen(check(text), connection.execute(text, params, transform)),
+      executeRaw: (text, params) =>
+        Effect.andThen(check(text), connection.executeRaw(text, params)),
+      executeStream: (text, params, transform) =>
+        Stream.unwrap(Effect.as(check(text), connection.executeStream(text, params, transform))),
+      executeValues: (text, params) =>
+        Effect.andThen(check(text), connection.executeValues(text, params)),
+      executeValuesUnprepared: (text, params) =>
+        Effect.andThen(check(text), connection.executeValuesUnprepared(text, params)),
+      executeUnprepared: (text, params, transform) =>
+        Effect.andThen(check(text), connection.executeUnprepared(text, params, transform))
+    }
+    return {
+      connection: guarded,
+      end: () => {
+        isOver = true
+      }
+    }
   }
 }

@@ -145,15 +145,17 @@ const applied = (view: View.Declared, folding: Applied<never>, naming: Naming): 
     const transaction = yield* Effect.serviceOption(sql.transactionService)
     if (Option.isNone(transaction)) return yield* Effect.die(new Error("no transaction is open"))
     const [connection, depth] = transaction.value
-    const own = ViewEffect.guarded(connection, names)
+    const lend = ViewEffect.lending(names)
     const tables = Object.fromEntries(view.tables.map(({ name }) => [name, sql(naming(name))]))
     for (const seen of events) {
       const time = Result.getOrThrow(Timestamp.parse(seen.event.recordedAt))
+      const lent = lend(connection)
       const exit = yield* Effect.suspend(() => folding.apply(seen, sql, tables)).pipe(
-        Effect.provideService(sql.transactionService, [own, depth]),
+        Effect.provideService(sql.transactionService, [lent.connection, depth]),
         Effect.provideService(Clock.Clock, ViewEffect.clockAt(time)),
         Effect.exit
       )
+      lent.end()
       if (Exit.isSuccess(exit)) continue
       const cause = Cause.squash(exit.cause)
       if (cause instanceof SqlError && isOfDisk(cause)) return yield* cause

@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Schema } from "effect"
+import { Deferred, Effect, Fiber, Schema } from "effect"
 import * as Policy from "../../src/core/Policy.ts"
 import * as View from "../../src/core/View.ts"
 import * as Ledger from "../../src/store/Ledger.ts"
@@ -369,6 +369,40 @@ describe("Folding", () => {
         assertLike((yield* ledger.views)[0]?.stale ?? {}, { since: 1 })
         yield* ledger.append(deposit("a", 1))
       }).pipe(Effect.provide(TestLedger.layer({ directory, views: [view], seed: 2 })))
+    })
+  )
+
+  it.effect("of an effect ends with its event, whatever it leaves running", () =>
+    Effect.gen(function* () {
+      const directory = yield* TestLedger.directory
+      const late = yield* Deferred.make<void>()
+      const view = Views.effect({
+        name: "late",
+        version: 1,
+        kinds,
+        tables: { late: { columns: { n: "INTEGER NOT NULL" }, key: ["seq", "n"] } },
+        apply: ({ event: { id }, seq }, sql, tables) => {
+          const insert = (n: number) =>
+            sql`INSERT INTO ${tables.late} ${sql.insert({ seq, event_id: id, n })}`
+          const after = Effect.andThen(Deferred.await(late), insert(2))
+          return Effect.gen(function* () {
+            yield* insert(1)
+            running.push(yield* Effect.forkDetach(after))
+          })
+        }
+      })
+      const running: Array<Fiber.Fiber<unknown, unknown>> = []
+      yield* Effect.gen(function* () {
+        const ledger = yield* Ledger.Ledger
+        yield* ledger.appendAll([deposit("a", 1), deposit("b", 1)])
+        yield* Deferred.succeed(late, undefined)
+        const ends = yield* Effect.forEach(running, (fiber) => Effect.exit(Fiber.join(fiber)))
+        assert.deepStrictEqual(
+          ends.map(({ _tag }) => _tag),
+          ["Failure", "Failure"]
+        )
+        assert.strictEqual((yield* inTable("late")).length, 2)
+      }).pipe(Effect.provide(TestLedger.layer({ directory, views: [view] })))
     })
   )
 
