@@ -139,7 +139,6 @@ const goBack = Effect.fnUntraced(function* (
   row: ViewRow,
   to: number
 ): Effect.fn.Return<void, SqlError> {
-  if (isSpoilt(row)) return yield* put(sql, row)
   const emptied = yield* Effect.forEach(tablesOf(row), (name) => ViewTables.empty(sql, name, to), {
     discard: true
   }).pipe(sql.withTransaction, Effect.result)

@@ -8,7 +8,7 @@ import * as Ledger from "../../src/store/Ledger.ts"
 import * as Views from "../../src/store/Views.ts"
 import * as TestLedger from "../../src/testing/TestLedger.ts"
 import { balances, balancesOf, Deposited, kinds, views as declared } from "./bank.ts"
-import { assertSound } from "./ledgerFixtures.ts"
+import { assertLike, assertSound } from "./ledgerFixtures.ts"
 
 const deposit = (account: string, cents: number) => Deposited.make({ account, cents })
 
@@ -52,6 +52,7 @@ const changes: ReadonlyArray<string> = [
   "UPDATE sealog_views SET tables = x'00ff', version = 9",
   'UPDATE sealog_views SET tables = \'["a\\"; DROP TABLE events; --"]\', version = 9',
   "UPDATE sealog_views SET tables = '[]'",
+  `UPDATE sealog_views SET tables = '["postings"]', version = 9 WHERE name = 'balances'`,
   "UPDATE sealog_views SET version = 'one'",
   "UPDATE sealog_views SET version = x'00'",
   "UPDATE sealog_views SET version = 9223372036854775807",
@@ -185,7 +186,7 @@ describe("Views that somebody meddled with", () => {
           yield* ledger.append(deposit("a", 1))
           yield* meddle(directory, "DROP TABLE balances")
           const failed = yield* Effect.flip(ledger.append(deposit("b", 1)))
-          assert.include(["ViewFailed", "MirrorError"], failed._tag)
+          assertLike(failed, { _tag: "ViewFailed", view: "balances" })
           yield* ledger.append({ type: "other.v1" })
         }).pipe(Effect.provide(TestLedger.layer({ directory, views: [balances] })))
         yield* Effect.gen(function* () {

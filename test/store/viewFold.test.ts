@@ -432,7 +432,7 @@ describe("Folding", () => {
     })
   )
 
-  for (const sql of ["COMMIT", "ROLLBACK", "COMMIT; BEGIN IMMEDIATE"]) {
+  for (const sql of ["COMMIT", "ROLLBACK", "COMMIT; BEGIN", "COMMIT; BEGIN IMMEDIATE"]) {
     it.effect(`leaves nothing behind of a group whose gate says ${sql}`, () =>
       Effect.gen(function* () {
         const directory = yield* TestLedger.directory
