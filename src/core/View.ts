@@ -13,11 +13,12 @@ import * as Json from "./CanonicalJson.ts"
 import type { EventFields, Keys } from "./Event.ts"
 import type { AnyKind, EventUndecodable, Kind } from "./Kind.ts"
 import * as KindModule from "./Kind.ts"
+import type { Value } from "./viewColumn.ts"
+import { columnOf } from "./viewColumn.ts"
 import type { Misfit } from "./payloadCodec.ts"
 import * as PayloadCodec from "./payloadCodec.ts"
 
-/** What a column can hold. */
-export type Value = string | number | null
+export type { Value } from "./viewColumn.ts"
 
 /** A row as SQL has it, without `seq`, `event_id` and `nth`. */
 export interface SqlRow {
@@ -166,7 +167,10 @@ interface Settings<K extends AnyKind, Row, Encoded> {
   readonly types?: ReadonlyArray<string> | undefined
   /** A row of the table; encoded, it holds texts, finite numbers and nulls. */
   readonly row: Schema.Codec<Row, Encoded>
-  /** The SQL type and constraints of each column. */
+  /**
+   * The SQL type and constraints of each column. Where one has more than its type and `NOT NULL`, SQL
+   * is asked after each event, not once for all that come together.
+   */
   readonly columns: { readonly [C in keyof Encoded]: string }
   /** What queries ask for, each served by an index. */
   readonly indexes?: ReadonlyArray<ReadonlyArray<keyof Encoded & string>> | undefined
@@ -184,23 +188,29 @@ type KeyColumn<Row, Encoded> = {
 const nameFormat = /^[a-z][a-z0-9_]{0,47}$/
 const own = /^(events|sealog_.*|sqlite_.*)$/
 
+const foreign = /\breferences\b(?!\s*["[`']?events\b)/i
+
+/** Whether a view, or a table of one, can be called so. */
+export const isTableName = (text: string): boolean => nameFormat.test(text) && !own.test(text)
+
 /**
  * Refuses what no table can be: a broken precondition. Throws a RangeError that says which.
  */
 export const checkDeclared = ({ name, tables, version }: Declared): void => {
   const wrong = (what: string) => new RangeError(`the view ${JSON.stringify(name)}: ${what}`)
-  const isName = (text: string) => nameFormat.test(text)
-  if (!isName(name) || own.test(name)) throw wrong("its name is none that a view can have")
+  if (!isTableName(name)) throw wrong("its name is none that a view can have")
   if (!(Number.isSafeInteger(version) && version > 0)) throw wrong("its version is none from 1 on")
   for (const table of tables) {
     const columns = Object.entries(table.columns)
-    if (!isName(table.name) || own.test(table.name)) throw wrong(`no table is called ${table.name}`)
+    if (!isTableName(table.name)) throw wrong(`no table is called ${table.name}`)
     if (columns.length === 0) throw wrong(`${table.name} has no columns`)
     for (const [column, sql] of columns) {
-      if (!isName(column) || table.added.some((own) => own === column)) {
+      if (!nameFormat.test(column) || table.added.some((own) => own === column)) {
         throw wrong(`${table.name} cannot have a column ${column}`)
       }
       if (sql.trim() === "" || sql.includes(";")) throw wrong(`${column} has no type`)
+      // Made aside, it would refer to the table that is in its place.
+      if (foreign.test(sql)) throw wrong(`${column} cannot refer to a table other than events`)
     }
     const known: ReadonlyArray<string> = [...table.added, ...Object.keys(table.columns)]
     const named = [...table.key, ...table.indexes.flat()]
@@ -210,6 +220,9 @@ export const checkDeclared = ({ name, tables, version }: Declared): void => {
     if (table.indexes.some((index) => index.length === 0)) throw wrong("an index has no columns")
   }
 }
+
+const isValue = (value: unknown): value is Value =>
+  value === null || typeof value === "number" || typeof value === "string"
 
 const describe = (value: unknown): string =>
   value === undefined
@@ -222,11 +235,12 @@ const describe = (value: unknown): string =>
           : String(value)
         : `a ${typeof value}`
 
-const isValue = (value: unknown): value is Value =>
-  value === null ||
-  (typeof value === "number" && Number.isFinite(value)) ||
-  // SQL ends a text at a NUL, and has no lone surrogates.
-  (typeof value === "string" && !value.includes("\0") && value.isWellFormed())
+/**
+ * Whether a table has no rule but the types of its columns, and which of them are not null: then
+ * nothing that `make` or `perEvent` lets pass is refused by SQL.
+ */
+export const isPlain = ({ columns }: Table): boolean =>
+  Object.values(columns).every((sql) => columnOf(sql).isPlain)
 
 /** Reads facts and writes rows for one view. */
 const coder = <K extends AnyKind, Row, Encoded>({
@@ -237,11 +251,8 @@ const coder = <K extends AnyKind, Row, Encoded>({
 }: Settings<K, Row, Encoded>) => {
   const codec = PayloadCodec.plain(row)
   const names = Object.keys(columns)
-  // A column of integers holds others that no number reads back.
-  const integers = new Set(
-    Object.entries<string>(columns).flatMap(([column, sql]) =>
-      /^\s*int/i.test(sql) ? [column] : []
-    )
+  const kept = new Map(
+    Object.entries<string>(columns).map(([column, sql]) => [column, columnOf(sql)])
   )
   const unfit = (seq: number, { actual, expected, path }: Misfit) =>
     new ViewRowInvalid({ view: name, seq, path, expected, actual })
@@ -252,15 +263,13 @@ const coder = <K extends AnyKind, Row, Encoded>({
     for (const column of of) {
       const value: unknown =
         typeof given === "object" && given !== null ? Reflect.get(given, column) : undefined
-      if (!isValue(value)) {
-        const expected = "a well-formed text without NUL, a finite number or null"
-        return Result.fail({ path: `/${column}`, expected, actual: describe(value) })
+      const expected = kept.get(column)?.expected(value)
+      if (expected !== undefined || !isValue(value)) {
+        const text = expected ?? "a text, a number or null"
+        return Result.fail({ path: `/${column}`, expected: text, actual: describe(value) })
       }
-      if (integers.has(column) && typeof value === "number" && !Number.isSafeInteger(value)) {
-        const expected = "a whole number within ±(2^53 - 1)"
-        return Result.fail({ path: `/${column}`, expected, actual: describe(value) })
-      }
-      values[column] = value
+      // SQL has one zero.
+      values[column] = value === 0 ? 0 : value
     }
     return Result.succeed(values)
   }
@@ -327,6 +336,11 @@ export const make = <
   }
 ): View<Row> => {
   const { columns, fold, indexes = [], key, keysOf, name, version } = settings
+  const collated = key.find((column) => columnOf(columns[column]).isCollated)
+  // Two keys to the fold would be one row to SQL.
+  if (collated !== undefined) {
+    throw new RangeError(`the view ${name}: a key has no COLLATE, as ${collated} does`)
+  }
   const rows = coder(settings)
   const next =
     (fact: Fact<K>, keyRow: SqlRow, given: Pick<Row, C>): Change["next"] =>

@@ -66,8 +66,14 @@ const forget = <K extends AnyKind, E, R>(
   onRolledBack === undefined ? Effect.fail(error) : onRolledBack(error)
 
 interface Row {
-  readonly seq: number
-  readonly leaf_hash: string
+  readonly seq: unknown
+  readonly leaf_hash: unknown
+}
+
+/** What is no position was never one of any ledger: whoever follows from there is told so. */
+const positionIn = ({ leaf_hash, seq }: Row): Position => {
+  const number = Number(seq)
+  return { seq: Number.isSafeInteger(number) ? number : -1, leafHash: String(leaf_hash) }
 }
 
 /** The position of a consumer, and how to move it: false where another one of its name has. */
@@ -75,12 +81,12 @@ const makeTable = Effect.fnUntraced(function* (sql: SqlClient.SqlClient, name: s
   yield* sql`CREATE TABLE IF NOT EXISTS sealog_consumers (
     name TEXT PRIMARY KEY, seq BIGINT NOT NULL, leaf_hash TEXT NOT NULL)`
   const { leafHash, seq } = Chain.start
-  yield* sql`INSERT INTO sealog_consumers (name, seq, leaf_hash) VALUES (${name}, ${seq}, ${leafHash})
-    ON CONFLICT (name) DO NOTHING`
-  const load = Effect.map(
-    sql<Row>`SELECT seq, leaf_hash FROM sealog_consumers WHERE name = ${name}`,
-    ([row]): Position =>
-      row === undefined ? Chain.start : { seq: Number(row.seq), leafHash: row.leaf_hash }
+  // Each time: one that somebody has removed could be moved no more.
+  const begin = sql`INSERT INTO sealog_consumers (name, seq, leaf_hash)
+    VALUES (${name}, ${seq}, ${leafHash}) ON CONFLICT (name) DO NOTHING`
+  const found = sql<Row>`SELECT seq, leaf_hash FROM sealog_consumers WHERE name = ${name}`
+  const load = Effect.map(Effect.andThen(begin, found), ([row]) =>
+    row === undefined ? Chain.start : positionIn(row)
   )
   const move = (from: Position, to: Position) =>
     Effect.map(

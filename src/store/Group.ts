@@ -27,6 +27,7 @@ import type { Rows } from "./Rows.ts"
 import type { AppendOptions, Receipt, Refusal } from "./Receipt.ts"
 import type { ViewKeeper } from "./ViewKeeper.ts"
 import { ViewFailed } from "./Views.ts"
+import * as ViewState from "./viewState.ts"
 import { AlreadyAppended, Appended, UnknownParent } from "./Receipt.ts"
 
 /** A draft on its way, with the votes of the rules that saw it alone. */
@@ -181,8 +182,8 @@ const staleView = (
     )
 
 /**
- * Which writer is asking a gate right now, in whose transaction this fiber runs: it cannot append
- * to that ledger, as it would wait for itself.
+ * Which writer is asking a gate or a view right now, in whose transaction this fiber runs: it cannot
+ * append to that ledger, as it would wait for itself.
  */
 export const Asking = Context.Reference<object | undefined>("sealog/Asking", {
   defaultValue: () => undefined
@@ -193,13 +194,16 @@ export const Asking = Context.Reference<object | undefined>("sealog/Asking", {
  * cannot says so with the number of the draft.
  */
 export const foldPending = (
+  own: object,
   views: ViewKeeper,
   group: Group
 ): Effect.Effect<void, ViewFailed | SqlError> => {
   const missing = group.rows.slice(group.folded)
   if (missing.length === 0 || views.views.length === 0) return Effect.void
   group.folded = group.rows.length
-  return views.take(missing.map(({ event, seq }) => new Seen(seq, event))).pipe(
+  // What is written to the journal is this event, whatever a view tries to make of it.
+  return views.take(missing.map(({ event, seq }) => new Seen(seq, Object.freeze(event)))).pipe(
+    Effect.provideService(Asking, own),
     Effect.catchTag("ViewFault", ({ cause, seq, view }) => {
       const index = group.rows[seq - group.before.seq - 1]?.index ?? 0
       return Effect.fail(new ViewFailed({ index, view, seq, cause }))
@@ -299,7 +303,10 @@ export const makeAsk = ({ own, sql, rows, policy, views, hashes }: Dependencies)
     yield* unlock
     const still = yield* Effect.exit(sql.unsafe("RELEASE SAVEPOINT sealog_gate"))
     if (Exit.isFailure(still)) {
-      // Rows of this group that a COMMIT of the gate has left are in no journal.
+      // Rows of this group that a COMMIT of the gate has left are in no journal, nor may views have
+      // them; a transaction that it began would take back that they are removed.
+      yield* Effect.exit(sql.unsafe("ROLLBACK"))
+      if (group.folded > 0) yield* ViewState.emptyAll(sql)
       const ids = group.rows.slice(0, group.inserted).map(({ event }) => event.id)
       if (ids.length > 0) yield* sql`DELETE FROM events WHERE ${sql.in("id", ids)}`
       return yield* Effect.die(new Error("a gate ended the writer's transaction"))
@@ -311,7 +318,7 @@ export const makeAsk = ({ own, sql, rows, policy, views, hashes }: Dependencies)
     const blind = policy.blind(voted.draft, views.isStale)
     if (blind !== undefined) return yield* staleView(policy, voted, blind)
     yield* insertPending(sql, group)
-    yield* foldPending(views, group)
+    yield* foldPending(own, views, group)
     const asked = yield* guarded(policy.ask(voted.draft, sql), group)
     yield* decideLedger(policy, voted, asked, options)
   })

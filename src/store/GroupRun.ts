@@ -45,6 +45,8 @@ export class Crowded extends Data.TaggedError("Crowded")<{
 }> {}
 
 interface Dependencies {
+  /** The writer that asks; see `Group.Asking`. */
+  readonly own: object
   readonly sql: SqlClient.SqlClient
   readonly journal: JournalWriter
   readonly views: ViewKeeper
@@ -56,7 +58,7 @@ interface Dependencies {
 
 /** Runs groups on this state. */
 export const make = (deps: Dependencies, state: State) => {
-  const { ask, encode, hashes, journal, signing, sql, views } = deps
+  const { ask, encode, hashes, journal, own, signing, sql, views } = deps
 
   // ---- ask, seal, mirror ------------------------------------------------------------------------
 
@@ -106,7 +108,7 @@ export const make = (deps: Dependencies, state: State) => {
     }
     const signed = yield* sign(group, requests, ends)
     yield* Group.insertPending(sql, group)
-    yield* Effect.catchTag(Group.foldPending(views, group), "ViewFailed", (failed) =>
+    yield* Effect.catchTag(Group.foldPending(own, views, group), "ViewFailed", (failed) =>
       viewRefused(ends, group, failed)
     )
     return yield* settle(group, answers.slice(0, signed.parts), signed.standing)

@@ -111,46 +111,98 @@ export const clockAt = (time: Timestamp.Timestamp): Clock.Clock => {
   }
 }
 
-const spare = /'(?:[^']|'')*'|--[^\n]*|\/\*[\s\S]*?\*\//g
-const first = /^\s*([a-z]+)/i
-const writes =
-  /\b(?:insert(?:\s+or\s+\w+)?\s+into|replace\s+into|delete\s+from|update(?:\s+or\s+\w+)?(?!\s+set\b))\s+("[^"]*"|[\w.]+)/gi
+/** Strings and names in any of SQLite's quotes, comments, words, and what stands alone. */
+const tokens =
+  /'(?:[^']|'')*'|"(?:[^"]|"")*"|`(?:[^`]|``)*`|\[[^\]]*\]|--[^\n]*|\/\*[\s\S]*?(?:\*\/|$)|\ufeff|[\w$\u0080-\uffff]+|\S/g
+const isSpare = (token: string) => /^(?:--|\/\*|\ufeff)/.test(token)
 const allowed = new Set(["select", "with", "values", "insert", "replace", "update", "delete"])
+/** What stands before the name of the table, in each statement that writes. */
+const writes: { readonly [word: string]: string | undefined } = {
+  insert: "into",
+  replace: "into",
+  delete: "from",
+  update: ""
+}
+
+/** A name without its quotes; SQLite takes those of a string for them too. */
+const nameOf = (token: string): string => {
+  const quote = token.charAt(0)
+  if (quote === "[") return token.slice(1, -1)
+  return /['"`]/.test(quote) ? token.slice(1, -1).replaceAll(quote + quote, quote) : token
+}
 
 /** What a statement does that a view with these tables may not; nothing where it may. */
 export const forbidden = (text: string, tables: ReadonlyArray<string>): string | undefined => {
-  const code = text.replace(spare, "''")
-  const word = first.exec(code)?.[1]?.toLowerCase() ?? ""
-  if (!allowed.has(word)) return `a statement that begins with ${word.toUpperCase() || "nothing"}`
-  for (const [, table = ""] of code.matchAll(writes)) {
-    const name = table.startsWith('"') ? table.slice(1, -1) : table
-    if (!tables.includes(name)) return `a write to ${name}`
+  const code = (text.match(tokens) ?? []).filter((token) => !isSpare(token))
+  const word = (at: number) => code[at]?.toLowerCase() ?? ""
+  if (!allowed.has(word(0))) return `a statement that begins with ${code[0] ?? "nothing"}`
+  for (let at = 0; at < code.length; at++) {
+    const before = Object.hasOwn(writes, word(at)) ? writes[word(at)] : undefined
+    if (before === undefined) continue
+    const isResolved = word(at + 1) === "or"
+    // It would end the transaction of the append.
+    if (isResolved && word(at + 2) === "rollback") return "a write that may roll back"
+    let place = at + (isResolved ? 3 : 1)
+    if (before !== "" && word(place++) !== before) continue
+    // The rows of an upsert are those of its own table.
+    if (before === "" && word(place) === "set") continue
+    const name = (nth: number) => nameOf(code[nth] ?? "").toLowerCase()
+    if (name(place) === "main" && code[place + 1] === ".") place += 2
+    if (!tables.includes(name(place)) || code[place + 1] === ".") {
+      return `a write to ${code.slice(place, place + (code[place + 1] === "." ? 3 : 1)).join("")}`
+    }
   }
   return undefined
 }
 
-/** The connection of the open transaction, as a view with these tables may use it. */
-export const guarded = (connection: Connection, tables: ReadonlyArray<string>): Connection => {
+/** The connection of the open transaction, lent for one event. */
+export interface Lent {
+  readonly connection: Connection
+  /** What the view has left running can use it no more. */
+  readonly end: () => void
+}
+
+/** Lends the connection of the open transaction to a view with these tables. */
+export const lending = (tables: ReadonlyArray<string>): ((connection: Connection) => Lent) => {
   const known = new Map<string, string | undefined>()
-  const check = (text: string): Effect.Effect<void, SqlError> => {
+  const wrongIn = (text: string): string | undefined => {
     const wrong = known.has(text) ? known.get(text) : forbidden(text, tables)
     known.set(text, wrong)
-    if (wrong === undefined) return Effect.void
-    const message = `${wrong} is not for a view, whose tables are ${tables.join(", ")}`
-    const reason = new SqlSyntaxError({ cause: new Error(message), message, operation: "apply" })
-    return Effect.fail(new SqlError({ reason }))
+    return wrong
   }
-  return {
-    execute: (text, params, transform) =>
-      Effect.andThen(check(text), connection.execute(text, params, transform)),
-    executeRaw: (text, params) => Effect.andThen(check(text), connection.executeRaw(text, params)),
-    executeStream: (text, params, transform) =>
-      Stream.unwrap(Effect.as(check(text), connection.executeStream(text, params, transform))),
-    executeValues: (text, params) =>
-      Effect.andThen(check(text), connection.executeValues(text, params)),
-    executeValuesUnprepared: (text, params) =>
-      Effect.andThen(check(text), connection.executeValuesUnprepared(text, params)),
-    executeUnprepared: (text, params, transform) =>
-      Effect.andThen(check(text), connection.executeUnprepared(text, params, transform))
+  return (connection) => {
+    let isOver = false
+    const check = (text: string): Effect.Effect<void, SqlError> =>
+      Effect.suspend(() => {
+        const wrong = isOver ? "a statement after its event" : wrongIn(text)
+        if (wrong === undefined) return Effect.void
+        const message = `${wrong} is not for a view, whose tables are ${tables.join(", ")}`
+        const reason = new SqlSyntaxError({
+          cause: new Error(message),
+          message,
+          operation: "apply"
+        })
+        return Effect.fail(new SqlError({ reason }))
+      })
+    const guarded: Connection = {
+      execute: (text, params, transform) =>
+        Effect.andThen(check(text), connection.execute(text, params, transform)),
+      executeRaw: (text, params) =>
+        Effect.andThen(check(text), connection.executeRaw(text, params)),
+      executeStream: (text, params, transform) =>
+        Stream.unwrap(Effect.as(check(text), connection.executeStream(text, params, transform))),
+      executeValues: (text, params) =>
+        Effect.andThen(check(text), connection.executeValues(text, params)),
+      executeValuesUnprepared: (text, params) =>
+        Effect.andThen(check(text), connection.executeValuesUnprepared(text, params)),
+      executeUnprepared: (text, params, transform) =>
+        Effect.andThen(check(text), connection.executeUnprepared(text, params, transform))
+    }
+    return {
+      connection: guarded,
+      end: () => {
+        isOver = true
+      }
+    }
   }
 }

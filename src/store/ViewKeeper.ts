@@ -19,7 +19,8 @@ import { Progress } from "./Progress.ts"
 import * as Replay from "./Replay.ts"
 import type { Bound, Fold, ViewFault } from "./viewFold.ts"
 import * as ViewFold from "./viewFold.ts"
-import { ViewOutdated, ViewStatus } from "./Views.ts"
+import { ViewStatus } from "./Views.ts"
+import * as ViewPrepare from "./viewPrepare.ts"
 import type { ViewRow } from "./viewState.ts"
 import * as ViewState from "./viewState.ts"
 import * as ViewTables from "./viewTables.ts"
@@ -65,19 +66,6 @@ export const statuses = (
   Effect.map(Effect.mapError(ViewState.all(sql), mirrorError("tell of its views")), (rows) =>
     rows.map(statusOf)
   )
-
-/** What is to be known of a view whose tables were made just now. */
-export const rowOf = (view: Bound, generation: number, seq: number): ViewRow => ({
-  name: view.name,
-  version: view.version,
-  definition: ViewTables.definitionOf(view),
-  tables: JSON.stringify(view.tables.map(({ name }) => name)),
-  insert_only: view.insertOnly ? 1 : 0,
-  generation,
-  seq,
-  stale_since: null,
-  stale_reason: null
-})
 
 /** Why a view failed, in a line. */
 const reasonOf = ({ cause, seq }: ViewFault): string =>
@@ -221,52 +209,19 @@ export const make = ({ hashes, journal, sql, views }: Dependencies) => {
           })
     )
 
-  /** Make the tables of a view anew, empty. */
-  const remake = (view: Bound, before: ViewRow | undefined) =>
-    Effect.gen(function* () {
-      const generation = (before?.generation ?? 0) + 1
-      if (before !== undefined) {
-        yield* ViewTables.drop(sql, ViewState.tablesOf(before), ViewTables.inPlace)
-      }
-      yield* ViewTables.create(sql, view.tables, ViewTables.inPlace, generation)
-      yield* ViewState.put(sql, rowOf(view, generation, 0))
-    }).pipe(sql.withTransaction)
-
-  const isCurrent = (view: Bound, row: ViewRow): boolean =>
-    row.version === view.version && row.definition === ViewTables.definitionOf(view)
-
-  /** Whether a view can have come so far: SQL holds in a column whatever someone puts there. */
-  const isPosition = ({ seq }: ViewRow, head: number): boolean =>
-    Number.isSafeInteger(seq) && seq >= 0 && seq <= head
-
   /** Bring the declared views to the head of a ledger that is being opened. */
   const open = Effect.fnUntraced(function* (head: number, onChange: "rebuild" | "refuse") {
     if (kept.length === 0) return []
     const failed = mirrorError("prepare its views")
     yield* Effect.mapError(load, failed)
     const before = stored
-    const changed = kept.filter(({ view }) => {
-      const row = stored.get(view.name)
-      return row === undefined || !isCurrent(view, row) || !isPosition(row, head)
-    })
-    for (const { view } of changed) {
-      const row = stored.get(view.name)
-      if (row === undefined || isCurrent(view, row) || onChange === "rebuild") continue
-      const { name, version } = view
-      return yield* new ViewOutdated({ view: name, stored: row.version, declared: version })
-    }
-    for (const { view } of kept) {
-      const tables = view.tables.map(({ name }) => name)
-      // What a crash has left of a view that was being made anew.
-      yield* Effect.mapError(ViewTables.drop(sql, tables, ViewTables.aside), failed)
-    }
-    for (const { view } of changed) {
-      yield* Effect.mapError(remake(view, stored.get(view.name)), failed)
-    }
+    const changed = yield* ViewPrepare.prepare(sql, views, head, onChange).pipe(
+      Effect.catchTag("SqlError", (error) => Effect.fail(failed(error)))
+    )
     yield* catchUp(head)
     return kept.flatMap(({ view }): ReadonlyArray<ViewAction> => {
       const row = stored.get(view.name)
-      const isNew = changed.some((one) => one.view === view)
+      const isNew = changed.has(view.name)
       const rebuilt: ReadonlyArray<ViewAction> =
         isNew && head > 0 ? [{ _tag: "ViewRebuilt", view: view.name, rows: row?.seq ?? 0 }] : []
       const since = row?.stale_since ?? null

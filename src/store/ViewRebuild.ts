@@ -20,6 +20,7 @@ import type { Bound, Fold, ViewFault } from "./viewFold.ts"
 import * as ViewFold from "./viewFold.ts"
 import * as ViewKeeper from "./ViewKeeper.ts"
 import * as ViewPages from "./viewPages.ts"
+import * as ViewPrepare from "./viewPrepare.ts"
 import type { ViewError, Views } from "./Views.ts"
 import { ViewFailed, ViewReport } from "./Views.ts"
 import * as ViewState from "./viewState.ts"
@@ -84,7 +85,7 @@ export const make = (deps: Dependencies): Views["Service"] => {
   const take = (aside: Aside, rows: ReadonlyArray<View.Seen>) =>
     Effect.suspend((): Effect.Effect<void, Building> => {
       if (writer.rollbacks() !== aside.rollbacks) return Effect.fail(new RolledBackMeanwhile())
-      return Effect.map(sql.withTransaction(aside.fold(sql, rows)), () => {
+      return Effect.map(sql.withTransaction(writer.asking(aside.fold(sql, rows))), () => {
         aside.seq = rows.at(-1)?.seq ?? aside.seq
       })
     })
@@ -113,6 +114,17 @@ export const make = (deps: Dependencies): Views["Service"] => {
     }
   })
 
+  /** A walk that a rollback has cut the rows from under meets files that are gone, or end midway. */
+  const unlessRolledBack = (aside: Aside) =>
+    Effect.catch((error: Building) =>
+      writer.alone(
+        Effect.suspend(() => {
+          const isSo = writer.rollbacks() !== aside.rollbacks
+          return Effect.fail<Building>(isSo ? new RolledBackMeanwhile() : error)
+        })
+      )
+    )
+
   /** Build a view aside, then `end`; again from the beginning where the ledger was rolled back. */
   const building = <A>(
     view: Bound,
@@ -123,7 +135,7 @@ export const make = (deps: Dependencies): Views["Service"] => {
     const clear = Effect.ignore(writer.alone(ViewTables.drop(sql, tables, ViewTables.aside)))
     return Effect.gen(function* () {
       const aside = yield* begin(view)
-      yield* reach(aside)
+      yield* unlessRolledBack(aside)(reach(aside))
       return yield* end(aside)
     }).pipe(
       Effect.retry({ while: (error) => error instanceof RolledBackMeanwhile }),
@@ -146,7 +158,7 @@ export const make = (deps: Dependencies): Views["Service"] => {
       const { seq: done } = aside
       yield* tell({ task: `view ${view.name}`, done, total: done, unit: "rows" })
       const tables = view.tables.map(({ name }) => name)
-      const row = ViewKeeper.rowOf(view, generation, aside.seq)
+      const row = ViewPrepare.rowOf(view, generation, aside.seq)
       yield* ViewTables.swap(sql, tables)
       yield* ViewState.put(sql, row)
       return ViewKeeper.statusOf(row)

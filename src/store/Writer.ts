@@ -110,7 +110,7 @@ export const make = Effect.fnUntraced(function* (deps: Dependencies) {
   const answers = Answers.make(settings.encode.format, hashes)
   const { failAll } = answers
   const { encode, signing } = settings
-  const transact = GroupRun.make({ sql, journal, views, hashes, encode, signing, ask }, state)
+  const transact = GroupRun.make({ own, sql, journal, views, hashes, encode, signing, ask }, state)
   let behind = false
   let counted = false
   let rollbacks = 0
@@ -217,7 +217,7 @@ export const make = Effect.fnUntraced(function* (deps: Dependencies) {
       yield* deps.catchUp(state.head)
     }
     behind = false
-    if (!views.isAt(state.head.seq)) yield* views.bringUp(state.head.seq)
+    if (!views.isAt(state.head.seq)) yield* asking(views.bringUp(state.head.seq))
   })
 
   /** Run a group, unless nothing may be written or the mirror has to catch up first and cannot. */
@@ -268,7 +268,9 @@ export const make = Effect.fnUntraced(function* (deps: Dependencies) {
     AppendError | ExpectationRefusal<Expectation.Expectation>
   > {
     if ((yield* Group.Asking) === own) {
-      return yield* Effect.die(new Error("a gate that appends to its own ledger waits for itself"))
+      return yield* Effect.die(
+        new Error("a gate or view that appends to its own ledger waits for itself")
+      )
     }
     yield* Voting.checkOptions(options)
     yield* checkSigner
@@ -332,11 +334,15 @@ export const make = Effect.fnUntraced(function* (deps: Dependencies) {
     return turn.withPermits(1)(Effect.suspend(() => failAll(waiting.splice(0), new LedgerClosed())))
   })
 
+  /** Ask a view between two groups. */
+  const asking = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+    Effect.provideService(effect, Group.Asking, own)
+
   /** Run something between two groups; a gate is asked within one, and would wait for itself. */
   const between = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
     Effect.flatMap(Group.Asking, (asking) =>
       asking === own
-        ? Effect.die(new Error("a gate that changes its own ledger waits for itself"))
+        ? Effect.die(new Error("a gate or view that changes its own ledger waits for itself"))
         : turn.withPermits(1)(effect)
     )
 
@@ -390,6 +396,7 @@ export const make = Effect.fnUntraced(function* (deps: Dependencies) {
   return {
     submit,
     run,
+    asking,
     close,
     between,
     alone,

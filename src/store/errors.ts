@@ -100,8 +100,9 @@ export const isOfDisk = ({ reason }: SqlError): boolean => {
   if (["ConstraintError", "UniqueViolation", "SqlSyntaxError"].includes(reason._tag)) return false
   const { cause } = reason
   const code = Predicate.hasProperty(cause, "errcode") ? cause.errcode : undefined
-  // A value that cannot be bound is a TypeError, with the code of no statement.
-  return typeof code === "number" ? !ofStatement.has(code & 0xff) : !(cause instanceof TypeError)
+  if (typeof code === "number") return !ofStatement.has(code & 0xff)
+  // A value that cannot be bound, or a number too large to be read, has the code of no statement.
+  return !(cause instanceof TypeError || cause instanceof RangeError)
 }
 
 const hints: { readonly [code: string]: string } = {

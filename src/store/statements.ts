@@ -28,12 +28,19 @@ export const runOn = (sql: SqlClient.SqlClient): Effect.Effect<Run> =>
 const sizes = [256, 128, 64, 32, 16, 8, 4, 2, 1]
 const sizeMax = 256
 
-/** Cut rows into runs of few sizes. */
-export const inSizes = <A>(rows: ReadonlyArray<A>): ReadonlyArray<ReadonlyArray<A>> => {
+/** More parameters than this SQLite binds to no statement. */
+const parametersMax = 32_766
+
+/** Cut rows into runs of few sizes, each row of so many parameters. */
+export const inSizes = <A>(
+  rows: ReadonlyArray<A>,
+  parameters = 1
+): ReadonlyArray<ReadonlyArray<A>> => {
   if (rows.length === 1) return [rows]
   const runs: Array<ReadonlyArray<A>> = []
   let at = 0
   for (const size of sizes) {
+    if (size > 1 && size * parameters > parametersMax) continue
     for (; rows.length - at >= size; at += size) runs.push(rows.slice(at, at + size))
   }
   return runs

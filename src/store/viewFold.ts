@@ -51,29 +51,25 @@ const asked = <A>(
   }
 }
 
-/**
- * Write all at once; where the table does not take it, one after another until one is found that it
- * does not take. The transaction is not used any more after a fault.
- */
-const blaming = <A extends { readonly seq: number }>(
+/** What the table of a view does not take is the fault of the view, what the disk does is not. */
+const blaming = <A>(
   view: View.Declared,
-  rows: ReadonlyArray<A>,
-  write: (rows: ReadonlyArray<A>) => Effect.Effect<void, SqlError>
-): Effect.Effect<void, ViewFault | SqlError> => {
-  const blame = (seq: number) => (error: SqlError) =>
+  seq: number,
+  effect: Effect.Effect<A, SqlError>
+): Effect.Effect<A, ViewFault | SqlError> =>
+  Effect.catchTag(effect, "SqlError", (error) =>
     Effect.fail(isOfDisk(error) ? error : new ViewFault({ view: view.name, seq, cause: error }))
-  return write(rows).pipe(
-    Effect.catchTag("SqlError", (error) => {
-      if (isOfDisk(error)) return Effect.fail(error)
-      const each = Effect.forEach(
-        rows,
-        (row) => Effect.catchTag(write([row]), "SqlError", blame(row.seq)),
-        { discard: true }
-      )
-      return Effect.andThen(each, blame(rows.at(-1)?.seq ?? 0)(error))
-    })
   )
-}
+
+/**
+ * All at once where the table takes whatever is put there. Where it has rules of its own, one event
+ * after another: else a row that breaks them could be mended by the next event, or not, as the events
+ * happen to come together.
+ */
+const asTableAllows = (table: View.Table, fold: Fold): Fold =>
+  View.isPlain(table)
+    ? fold
+    : (sql, events) => Effect.forEach(events, (seen) => fold(sql, [seen]), { discard: true })
 
 interface Held {
   readonly key: View.SqlRow
@@ -89,38 +85,42 @@ const keyed = (
 ): Fold => {
   const statements = ViewTables.on(table, naming)
   const textOf = (row: View.SqlRow) => View.keyText(table.key, row)
-  return Effect.fnUntraced(function* (sql, events) {
-    const held = new Map<string, Held>()
-    const changes: Array<readonly [View.Seen, string, View.Change]> = []
-    for (const seen of events) {
-      const made = asked(view, seen.seq, () => folding.changes(seen))
-      if (Result.isFailure(made)) return yield* made.failure
-      for (const change of made.success) {
-        const text = textOf(change.key)
-        changes.push([seen, text, change])
-        if (!held.has(text)) held.set(text, { key: change.key, row: undefined, last: undefined })
+  return asTableAllows(
+    table,
+    Effect.fnUntraced(function* (sql, events) {
+      const first = events[0]?.seq ?? 0
+      const held = new Map<string, Held>()
+      const changes: Array<readonly [View.Seen, string, View.Change]> = []
+      for (const seen of events) {
+        const made = asked(view, seen.seq, () => folding.changes(seen))
+        if (Result.isFailure(made)) return yield* made.failure
+        for (const change of made.success) {
+          const text = textOf(change.key)
+          changes.push([seen, text, change])
+          if (!held.has(text)) held.set(text, { key: change.key, row: undefined, last: undefined })
+        }
       }
-    }
-    if (changes.length === 0) return
-    const keys = Array.from(held.values(), ({ key }) => key)
-    for (const row of yield* statements.load(sql, keys)) {
-      const one = held.get(textOf(row))
-      if (one !== undefined) one.row = row
-    }
-    for (const [seen, text, change] of changes) {
-      const one = held.get(text)
-      if (one === undefined) continue
-      const next = asked(view, seen.seq, () => change.next(one.row))
-      if (Result.isFailure(next)) return yield* next.failure
-      one.row = next.success
-      one.last = seen
-    }
-    const written: Array<Write> = []
-    for (const { key, last, row } of held.values()) {
-      if (last !== undefined) written.push({ seq: last.seq, eventId: last.id, key, row })
-    }
-    yield* blaming(view, written, (rows) => statements.write(sql, rows))
-  })
+      if (changes.length === 0) return
+      const keys = Array.from(held.values(), ({ key }) => key)
+      for (const row of yield* blaming(view, first, statements.load(sql, keys))) {
+        const one = held.get(textOf(row))
+        if (one !== undefined) one.row = row
+      }
+      for (const [seen, text, change] of changes) {
+        const one = held.get(text)
+        if (one === undefined) continue
+        const next = asked(view, seen.seq, () => change.next(one.row))
+        if (Result.isFailure(next)) return yield* next.failure
+        one.row = next.success
+        one.last = seen
+      }
+      const written: Array<Write> = []
+      for (const { key, last, row } of held.values()) {
+        if (last !== undefined) written.push({ seq: last.seq, eventId: last.id, key, row })
+      }
+      yield* blaming(view, first, statements.write(sql, written))
+    })
+  )
 }
 
 const perEvent = (
@@ -130,15 +130,19 @@ const perEvent = (
   naming: Naming
 ): Fold => {
   const statements = ViewTables.on(table, naming)
-  return Effect.fnUntraced(function* (sql, events) {
-    const rows: Array<ViewTables.Insert> = []
-    for (const seen of events) {
-      const made = asked(view, seen.seq, () => folding.rows(seen))
-      if (Result.isFailure(made)) return yield* made.failure
-      made.success.forEach((row, nth) => rows.push({ seq: seen.seq, eventId: seen.id, nth, row }))
-    }
-    if (rows.length > 0) yield* blaming(view, rows, (some) => statements.insert(sql, some))
-  })
+  return asTableAllows(
+    table,
+    Effect.fnUntraced(function* (sql, events) {
+      const rows: Array<ViewTables.Insert> = []
+      for (const seen of events) {
+        const made = asked(view, seen.seq, () => folding.rows(seen))
+        if (Result.isFailure(made)) return yield* made.failure
+        made.success.forEach((row, nth) => rows.push({ seq: seen.seq, eventId: seen.id, nth, row }))
+      }
+      const [first] = rows
+      if (first !== undefined) yield* blaming(view, first.seq, statements.insert(sql, rows))
+    })
+  )
 }
 
 const applied = (view: View.Declared, folding: Applied<never>, naming: Naming): Fold => {
@@ -147,15 +151,17 @@ const applied = (view: View.Declared, folding: Applied<never>, naming: Naming): 
     const transaction = yield* Effect.serviceOption(sql.transactionService)
     if (Option.isNone(transaction)) return yield* Effect.die(new Error("no transaction is open"))
     const [connection, depth] = transaction.value
-    const own = ViewEffect.guarded(connection, names)
+    const lend = ViewEffect.lending(names)
     const tables = Object.fromEntries(view.tables.map(({ name }) => [name, sql(naming(name))]))
     for (const seen of events) {
       const time = Result.getOrThrow(Timestamp.parse(seen.event.recordedAt))
+      const lent = lend(connection)
       const exit = yield* Effect.suspend(() => folding.apply(seen, sql, tables)).pipe(
-        Effect.provideService(sql.transactionService, [own, depth]),
+        Effect.provideService(sql.transactionService, [lent.connection, depth]),
         Effect.provideService(Clock.Clock, ViewEffect.clockAt(time)),
         Effect.exit
       )
+      lent.end()
       if (Exit.isSuccess(exit)) continue
       const cause = Cause.squash(exit.cause)
       if (cause instanceof SqlError && isOfDisk(cause)) return yield* cause

@@ -6,6 +6,7 @@
  */
 import { Effect } from "effect"
 import type { SqlClient } from "effect/sql"
+import { SafeIntegers } from "effect/sql/SqlClient"
 import type { SqlError } from "effect/sql/SqlError"
 import * as View from "../core/View.ts"
 import * as Statements from "./statements.ts"
@@ -35,6 +36,24 @@ export class Tally {
   }
 }
 
+/** A row as SQL has it, whole numbers as bigints. */
+interface Raw {
+  readonly [column: string]: unknown
+}
+
+/** A value as it can be compared and told: bytes, and numbers too large, as texts. */
+const toldValue = (value: unknown): View.Value =>
+  typeof value === "string" || typeof value === "number" || value === null
+    ? value
+    : value instanceof Uint8Array
+      ? `x'${Array.from(value, (byte) => byte.toString(16).padStart(2, "0")).join("")}'`
+      : typeof value === "bigint" && Number.isSafeInteger(Number(value))
+        ? Number(value)
+        : String(value)
+
+const told = (row: Raw): View.SqlRow =>
+  Object.fromEntries(Object.entries(row).map(([column, value]) => [column, toldValue(value)]))
+
 /** Compares both tables, page by page. */
 export const of = (sql: SqlClient.SqlClient, table: View.Table) => {
   const { key } = table
@@ -59,7 +78,7 @@ export const of = (sql: SqlClient.SqlClient, table: View.Table) => {
     }
     const text = `${next(there, 1)} UNION ${next(built, 1 + key.length)} ORDER BY ${keys} LIMIT ${pageRows}`
     const params = after === undefined ? [] : [...after, ...after]
-    const rows = yield* run<View.SqlRow>(text, params)
+    const rows = yield* run<Raw>(text, params)
     const last = rows.at(-1)
     return last === undefined
       ? undefined
@@ -79,7 +98,7 @@ export const of = (sql: SqlClient.SqlClient, table: View.Table) => {
       sqlite: () => [...(after ?? []), ...last],
       orElse: () => [...last, ...(after ?? [])]
     })
-    const rows = yield* run<View.SqlRow>(text, params)
+    const rows = (yield* run<Raw>(text, params)).map(told)
     return new Map(rows.map((row) => [View.keyText(key, row), row]))
   })
 
@@ -87,30 +106,33 @@ export const of = (sql: SqlClient.SqlClient, table: View.Table) => {
 
   return {
     /** Compare the page behind a key; its last key, or nothing behind the last page. */
-    compare: Effect.fnUntraced(function* (
-      after: Key | undefined,
-      tally: Tally
-    ): Effect.fn.Return<Key | undefined, SqlError> {
-      const last = yield* lastKey(after)
-      if (last === undefined) return undefined
-      const [stored, made] = [
-        yield* page(there, after, last.key),
-        yield* page(built, after, last.key)
-      ]
-      tally.rows += last.rows
-      const difference = (text: string, expected?: View.SqlRow, actual?: View.SqlRow) =>
-        tally.difference({
-          table: table.name,
-          key: text,
-          expected: expected === undefined ? null : { ...expected },
-          actual: actual === undefined ? null : { ...actual }
-        })
-      for (const [text, row] of stored) {
-        const other = made.get(text)
-        if (other === undefined || !isSame(row, other)) difference(text, other, row)
-      }
-      for (const [text, row] of made) if (!stored.has(text)) difference(text, row)
-      return last.key
-    })
+    compare: Effect.fnUntraced(
+      function* (
+        after: Key | undefined,
+        tally: Tally
+      ): Effect.fn.Return<Key | undefined, SqlError> {
+        const last = yield* lastKey(after)
+        if (last === undefined) return undefined
+        const [stored, made] = [
+          yield* page(there, after, last.key),
+          yield* page(built, after, last.key)
+        ]
+        tally.rows += last.rows
+        const difference = (text: string, expected?: View.SqlRow, actual?: View.SqlRow) =>
+          tally.difference({
+            table: table.name,
+            key: text,
+            expected: expected === undefined ? null : { ...expected },
+            actual: actual === undefined ? null : { ...actual }
+          })
+        for (const [text, row] of stored) {
+          const other = made.get(text)
+          if (other === undefined || !isSame(row, other)) difference(text, other, row)
+        }
+        for (const [text, row] of made) if (!stored.has(text)) difference(text, row)
+        return last.key
+      },
+      Effect.provideService(SafeIntegers, true)
+    )
   }
 }

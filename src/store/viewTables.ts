@@ -58,6 +58,34 @@ const addedTypes = {
   nth: "nth INTEGER NOT NULL"
 }
 
+const creation = (
+  sql: SqlClient.SqlClient,
+  { added, columns, key, name }: View.Table,
+  naming: Naming
+): string => {
+  const own = Object.entries(columns).map(([column, type]) => `${quoted(column)} ${type}`)
+  const parts = [...added.map((column) => addedTypes[column]), ...own, `PRIMARY KEY (${list(key)})`]
+  const strict = sql.onDialectOrElse({ sqlite: () => " STRICT", orElse: () => "" })
+  return `CREATE TABLE ${quoted(naming(name))} (${parts.join(", ")})${strict}`
+}
+
+/** Whether the tables of a view are in their place as they were made: SQLite keeps the text. */
+export const areThere = (
+  sql: SqlClient.SqlClient,
+  tables: ReadonlyArray<View.Table>
+): Effect.Effect<boolean, SqlError> =>
+  sql.onDialectOrElse({
+    sqlite: () =>
+      Effect.map(
+        sql<{ readonly sql: string | null }>`SELECT sql FROM sqlite_schema WHERE type = 'table'`,
+        (found) => {
+          const texts = new Set(found.map((row) => row.sql))
+          return tables.every((table) => texts.has(creation(sql, table, inPlace)))
+        }
+      ),
+    orElse: () => Effect.succeed(true)
+  })
+
 /** Make the tables of a view, empty. */
 export const create = Effect.fnUntraced(function* (
   sql: SqlClient.SqlClient,
@@ -65,17 +93,13 @@ export const create = Effect.fnUntraced(function* (
   naming: Naming,
   generation: number
 ): Effect.fn.Return<void, SqlError> {
-  const strict = sql.onDialectOrElse({ sqlite: () => " STRICT", orElse: () => "" })
-  for (const { added, columns, indexes, key, name } of tables) {
-    const own = Object.entries(columns).map(([column, type]) => `${quoted(column)} ${type}`)
-    const parts = [
-      ...added.map((column) => addedTypes[column]),
-      ...own,
-      `PRIMARY KEY (${list(key)})`
-    ]
-    yield* sql.unsafe(`CREATE TABLE ${quoted(naming(name))} (${parts.join(", ")})${strict}`)
+  for (const table of tables) {
+    const { indexes, name } = table
+    yield* sql.unsafe(creation(sql, table, naming))
     for (const [number, index] of indexes.entries()) {
       const called = quoted(`sealog_${name}_${number}_g${generation}`)
+      // It stays where somebody has renamed the table that it is of.
+      yield* sql.unsafe(`DROP INDEX IF EXISTS ${called}`)
       yield* sql.unsafe(`CREATE INDEX ${called} ON ${quoted(naming(name))} (${list(index)})`)
     }
   }
@@ -119,6 +143,7 @@ export const on = (table: View.Table, naming: Naming) => {
   const name = quoted(naming(table.name))
   const own = Object.keys(table.columns)
   const { key } = table
+  const width = table.added.length + own.length
   const others = ["seq", "event_id", ...own].filter((column) => !key.includes(column))
   const set = others.map((column) => `${quoted(column)} = excluded.${quoted(column)}`).join(", ")
   const keysAre = Statements.remembered((rows, place) => {
@@ -145,7 +170,7 @@ export const on = (table: View.Table, naming: Naming) => {
     ): Effect.fn.Return<ReadonlyArray<View.SqlRow>, SqlError> {
       const run = yield* Statements.runOn(sql)
       const found: Array<View.SqlRow> = []
-      for (const some of Statements.inSizes(keys)) {
+      for (const some of Statements.inSizes(keys, key.length)) {
         if (some.length === 0) continue
         const text = `SELECT ${list(own)} FROM ${name} WHERE ${keysAre(sql, some.length)}`
         found.push(...(yield* run<View.SqlRow>(text, some.flatMap(keyOf))))
@@ -159,7 +184,7 @@ export const on = (table: View.Table, naming: Naming) => {
     ): Effect.fn.Return<void, SqlError> {
       const run = yield* Statements.runOn(sql)
       const gone = writes.filter(({ row }) => row === undefined)
-      for (const some of Statements.inSizes(gone)) {
+      for (const some of Statements.inSizes(gone, key.length)) {
         if (some.length === 0) continue
         const params = some.flatMap((write) => keyOf(write.key))
         yield* run(`DELETE FROM ${name} WHERE ${keysAre(sql, some.length)}`, params)
@@ -167,7 +192,7 @@ export const on = (table: View.Table, naming: Naming) => {
       const kept = writes.flatMap(({ eventId, row, seq }) =>
         row === undefined ? [] : [[seq, eventId, ...valuesOf(row)]]
       )
-      for (const some of Statements.inSizes(kept)) {
+      for (const some of Statements.inSizes(kept, width)) {
         if (some.length > 0) yield* run(upserts(sql, some.length), some.flat())
       }
     }),
@@ -177,7 +202,7 @@ export const on = (table: View.Table, naming: Naming) => {
       writes: ReadonlyArray<Insert>
     ): Effect.fn.Return<void, SqlError> {
       const run = yield* Statements.runOn(sql)
-      for (const some of Statements.inSizes(writes)) {
+      for (const some of Statements.inSizes(writes, width)) {
         if (some.length === 0) continue
         const params = some.flatMap(({ eventId, nth, row, seq }) => [
           seq,

@@ -133,6 +133,50 @@ describe("a consumer in SQL", () => {
     { arbitrary: { runs: 10 } }
   )
 
+  const spoilt: ReadonlyArray<readonly [string, string | undefined]> = [
+    ["DELETE FROM sealog_consumers", undefined],
+    ["UPDATE sealog_consumers SET seq = 'x'", "PositionUnknown"],
+    ["UPDATE sealog_consumers SET seq = -1", "PositionUnknown"],
+    ["UPDATE sealog_consumers SET seq = 1.5", "PositionUnknown"],
+    ["UPDATE sealog_consumers SET seq = 9223372036854775807", "SqlError"],
+    ["UPDATE sealog_consumers SET leaf_hash = x'00'", "PositionUnknown"],
+    ["UPDATE sealog_consumers SET leaf_hash = 'abc'", "PositionUnknown"]
+  ]
+  for (const [change, tag] of spoilt) {
+    for (const isRunning of [true, false]) {
+      const when = isRunning ? "while it runs" : "before it is run again"
+      it.effect(
+        `${tag === undefined ? "begins anew" : `ends with ${tag}`}: ${change}, ${when}`,
+        () =>
+          within((ledger, directory) =>
+            withSql(
+              directory,
+              ledger
+            )(
+              Effect.gen(function* () {
+                const sql = yield* SqlClient.SqlClient
+                let count = 0
+                const consume = Consumer.inSql("c", () => Effect.sync(() => void count++))
+                yield* ledger.append(named("a"))
+                yield* ledger.append(named("b"))
+                const first = yield* Effect.forkChild(consume)
+                yield* until(() => count === 2)
+                if (!isRunning) yield* Fiber.interrupt(first)
+                yield* sql.unsafe(change)
+                yield* ledger.append(named("c"))
+                const last = isRunning ? first : yield* Effect.forkChild(consume)
+                if (tag === undefined) {
+                  yield* until(() => count >= 5)
+                  return yield* Fiber.interrupt(last)
+                }
+                assertLike(yield* Effect.flip(Fiber.join(last)), { _tag: tag })
+              })
+            )
+          )
+      )
+    }
+  }
+
   it.effect("writes nothing of an event that it fails at, and does it again", () =>
     within((ledger, directory) =>
       withSql(
