@@ -227,6 +227,31 @@ describe("an append that expects something", () => {
     )
   )
 
+  it.effect("is told a hundred rows of its own group too, and that there are more", () =>
+    within((ledger) =>
+      Effect.gen(function* () {
+        const rows = Array.from({ length: 60 }, (_, n) => named(`row ${n}`))
+        const { head } = ledger
+        yield* ledger.appendAll(rows)
+        const more = Array.from({ length: 60 }, (_, n) => named(`more ${n}`))
+        const [, error] = yield* Effect.all(
+          [
+            ledger.appendAll(more),
+            Effect.flip(ledger.append(named("late"), { expect: headAt(Chain.start) }))
+          ],
+          { concurrency: "unbounded" }
+        )
+        assert.strictEqual((yield* head).seq, 120)
+        assert(error._tag === "ExpectationFailed")
+        assert.deepStrictEqual(
+          error.seqs,
+          Array.from({ length: 100 }, (_, n) => n + 1)
+        )
+        assertLike(error, { more: true })
+      })
+    )
+  )
+
   it.effect("answers what it answered before, whatever has come since", () =>
     within((ledger) =>
       Effect.gen(function* () {
