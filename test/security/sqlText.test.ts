@@ -42,7 +42,9 @@ const calls = (folders: ReadonlyArray<string>): ReadonlyArray<string> =>
         const found = code.matchAll(/\b(unsafe|literal|prepare|exec|onDialect)(?:<[^()]*?>)?\(/g)
         return [...found].flatMap((match) => {
           const argument = spaced(upToClosing(code, match.index + match[0].length - 1))
-          return isConstant.test(argument) ? [] : [`${folder}/${name}: ${match[1]}(${argument})`]
+          return isConstant.test(argument)
+            ? []
+            : [`${folder}/${path.basename(name)}: ${match[1]}(${argument})`]
         })
       })
   )
@@ -55,7 +57,10 @@ const judged: ReadonlyArray<readonly [call: RegExp, why: string]> = [
   [/^store\/FilePair\.ts: unsafe\(scratchTable\)$/, "constant of the module"],
   [/^store\/FilePair\.ts: unsafe\(`PRAGMA query_only\$\{value\}`\)$/, '"", "=OFF" or a Number()'],
   [/^store\/Group\.ts: unsafe\(`PRAGMA query_only = \$\{on \? "ON" : "OFF"\}`\)$/, "two constants"],
-  [/^store\/Ledger\.ts: unsafe\(`PRAGMA wal_checkpoint\(\$\{mode\}\)`\)$/, "one of two literals"],
+  [
+    /^store\/openLedger\.ts: unsafe\(`PRAGMA wal_checkpoint\(\$\{mode\}\)`\)$/,
+    "one of two literals"
+  ],
   [/^store\/Mirror\.ts: unsafe\((?:events|index|keys)Table\)$/, "constant of the module"],
   [/^store\/Mirror\.ts: unsafe\((?:stateTable|parentIndex)\)$/, "constant of the module"],
   [/^store\/Mirror\.ts: unsafe\(text\)$/, "constants of the module"],
@@ -63,6 +68,17 @@ const judged: ReadonlyArray<readonly [call: RegExp, why: string]> = [
   [/^store\/Leads\.ts: literal\(column\)$/, "one of three literals"],
   [/^store\/IndexScan\.ts: literal\(columns\)$/, "one of two literals"],
   [/^store\/MirrorCut\.ts: unsafe\(`PRAGMA synchronous = \$\{mode\}`\)$/, "one of two literals"],
+  [
+    /^store\/MirrorCut\.ts: unsafe\(`PRAGMA foreign_keys = \$\{isOn \? "ON" : "OFF"\}`\)$/,
+    "two constants"
+  ],
+  // Names of a view's tables and columns have letters, digits and `_` alone, and are quoted; the types
+  // of its columns are the application's own, as its code is.
+  [/^store\/viewState\.ts: unsafe\(table\)$/, "constant of the module"],
+  [/^store\/viewTables\.ts: unsafe\(creation\(sql, table, naming\)\)$/, "names and types"],
+  [/^store\/viewTables\.ts: unsafe\(`(?:DROP|CREATE) INDEX (?:IF EXISTS )?\$\{called\}/, "names"],
+  [/^store\/viewTables\.ts: unsafe\(`(?:DROP|ALTER) TABLE .*\$\{quoted\(/, "names"],
+  [/^store\/ViewKeeper\.ts: prepare\(sql, views, head, onChange\)$/, "no SQL"],
   [/^store\/Replay\.ts: literal\(table\)$/, "one of two literals, IndexTable"],
   [/^store\/statements\.ts: unsafe\(text, params\)$/, "texts of `remembered`, values bound"],
   [
@@ -74,7 +90,7 @@ const judged: ReadonlyArray<readonly [call: RegExp, why: string]> = [
   [/^platform\/SqliteClient\.ts: prepare\(sql\)$/, "pragmas of the module, see below"],
   [/^platform\/sqliteConnection\.ts: prepare\(sql(?:: string)?\)$/, "what a client was given"],
   // Regular expressions.
-  [/^(?:store|platform|cli|core)\/\S+: exec\((?:text|body|fileName|code|intent)\)$/, "no SQL"]
+  [/^(?:store|platform|cli|core)\/\S+: exec\((?:text|body|fileName|code|intent|sql)\)$/, "no SQL"]
 ]
 
 /** Texts that begin as SQL does and have something put into them, outside a client's template. */
@@ -86,7 +102,7 @@ const templates = (folders: ReadonlyArray<string>): ReadonlyArray<string> =>
       .toSorted()
       .flatMap((name) =>
         [...codeOf(path.join(source, folder, name)).matchAll(sqlTemplate)].map(
-          ([text]) => `${folder}/${name}: ${spaced(text)}`
+          ([text]) => `${folder}/${path.basename(name)}: ${spaced(text)}`
         )
       )
   )
@@ -100,7 +116,7 @@ const judgedTemplates: ReadonlyArray<string> = [
   // "", "=OFF" or a Number(); two constants; one of two literals.
   "store/FilePair.ts: `PRAGMA query_only${value}`",
   'store/Group.ts: `PRAGMA query_only = ${on ? "ON" : "OFF"}`',
-  "store/Ledger.ts: `PRAGMA wal_checkpoint(${mode})`",
+  "store/openLedger.ts: `PRAGMA wal_checkpoint(${mode})`",
   "store/MirrorCut.ts: `PRAGMA synchronous = ${mode}`",
   // `all`, `ids`, `seqs` and `place(n)` are placeholders, made from a count.
   "store/IndexScan.ts: `SELECT * FROM sealog_index WHERE seq IN (${seqs})`",
@@ -118,6 +134,18 @@ const judgedTemplates: ReadonlyArray<string> = [
   "store/TimeBlocks.ts: `INSERT INTO sealog_times (block, first, last) SELECT (seq - 1) / ${blockRows}, min(observed_at), max(observed_at) FROM sealog_index WHERE seq > 0 GROUP BY (seq - 1) / ${blockRows}`",
   // Table, columns and what follows are constants of Mirror.
   'store/statements.ts: `INSERT INTO ${table} (${columns.join(", ")}) VALUES ${values.join(", ")}${onConflict}`',
+  'store/MirrorCut.ts: `PRAGMA foreign_keys = ${isOn ? "ON" : "OFF"}`',
+  // Quoted names of a view's tables and columns, types of its columns, and placeholders.
+  "store/viewState.ts: `UPDATE sealog_views SET seq = ${place(1)} WHERE name IN (${places})`",
+  "store/viewPages.ts: `SELECT * FROM (SELECT ${keys} FROM ${name} ${where} ORDER BY ${keys} LIMIT ${pageRows})`",
+  "store/viewPages.ts: `SELECT ${columns} FROM ${name} WHERE ${from} (${keys}) <= (${placesFrom(1)})`",
+  'store/viewTables.ts: `CREATE TABLE ${quoted(naming(name))} (${parts.join(", ")})${strict}`',
+  "store/viewTables.ts: `DROP INDEX IF EXISTS ${called}`",
+  "store/viewTables.ts: `CREATE INDEX ${called} ON ${quoted(naming(name))} (${list(index)})`",
+  "store/viewTables.ts: `DROP TABLE IF EXISTS ${quoted(naming(name))}`",
+  "store/viewTables.ts: `ALTER TABLE ${quoted(aside(name))} RENAME TO ${quoted(name)}`",
+  "store/viewTables.ts: `SELECT ${list(own)} FROM ${name} WHERE ${keysAre(sql, some.length)}`",
+  "store/viewTables.ts: `DELETE FROM ${name} WHERE ${keysAre(sql, some.length)}`",
   // Effect's own savepoint names; numbers of the options.
   "platform/SqliteClient.ts: `RELEASE SAVEPOINT ${name}`",
   "platform/SqliteClient.ts: `PRAGMA wal_autocheckpoint=${options.autocheckpointPages ?? 0}`",
