@@ -17,7 +17,7 @@ import * as Row from "../src/core/Row.ts"
 import * as Seal from "../src/core/Seal.ts"
 import * as Timestamp from "../src/core/Timestamp.ts"
 import { SqliteClient } from "../src/platform/index.ts"
-import * as Mirror from "../src/store/Mirror.ts"
+import * as Mirror from "../src/store/mirror/Mirror.ts"
 import { median, micros, table } from "./measure.ts"
 import * as rows from "./rows.ts"
 

@@ -7,9 +7,9 @@
 import { Effect, Path } from "effect"
 import type { FileSystem } from "effect"
 import type { JournalError } from "../store/errors.ts"
-import * as durable from "../store/durable.ts"
-import { NotALedger } from "../store/Home.ts"
-import * as Layout from "../store/Layout.ts"
+import * as durable from "../store/journal/durable.ts"
+import { NotALedger } from "../store/journal/Home.ts"
+import * as Layout from "../store/journal/Layout.ts"
 import { Ending } from "./Ending.ts"
 
 type Files = FileSystem.FileSystem | Path.Path

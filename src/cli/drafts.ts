@@ -10,7 +10,7 @@ import { Result } from "effect"
 import * as Draft from "../core/Draft.ts"
 import { decodeUtf8 } from "../core/jsonError.ts"
 import type { Line } from "../core/Segment.ts"
-import type { AppendError } from "../store/Receipt.ts"
+import type { AppendError } from "../store/writing/Receipt.ts"
 
 /** A draft and the line that it came from. */
 export interface Numbered {

@@ -13,11 +13,11 @@ import { Manifest } from "../core/Manifest.ts"
 import type { Operation } from "../core/Operation.ts"
 import type { ParityReport } from "../core/Parity.ts"
 import type { Failure, Reason, VerifyReport } from "../core/VerifyReport.ts"
-import type { RepairPlan } from "../store/Diagnosis.ts"
-import type { BackupReport } from "../store/Backup.ts"
-import type { ImportReport } from "../store/Import.ts"
-import type { ReplayReport } from "../store/Replay.ts"
-import type { Receipt } from "../store/Receipt.ts"
+import type { RepairPlan } from "../store/upkeep/Diagnosis.ts"
+import type { BackupReport } from "../store/upkeep/Backup.ts"
+import type { ImportReport } from "../store/writing/Import.ts"
+import type { ReplayReport } from "../store/mirror/Replay.ts"
+import type { Receipt } from "../store/writing/Receipt.ts"
 
 const head = ({ seq, leafHash, id, eventHash }: Head) => ({
   seq,

@@ -7,7 +7,7 @@
 import { Effect } from "effect"
 import { Argument, Command } from "effect/cli"
 import * as Manifest from "../core/Manifest.ts"
-import { Reader } from "../store/Reader.ts"
+import { Reader } from "../store/reading/Reader.ts"
 import { found } from "./Ending.ts"
 import * as Flags from "./flags.ts"
 import * as json from "./json.ts"

@@ -5,7 +5,7 @@
 import { Effect } from "effect"
 import * as SealogNode from "../platform/SealogNode.ts"
 import { Ledger } from "../store/Ledger.ts"
-import type { Action, OpenReport } from "../store/Opening.ts"
+import type { Action, OpenReport } from "../store/opening/Opening.ts"
 import { Output } from "./Output.ts"
 import * as Target from "./Target.ts"
 

@@ -8,7 +8,7 @@
 import { Effect } from "effect"
 import { Argument, Command, Flag } from "effect/cli"
 import type { Operation } from "../core/Operation.ts"
-import { Reader } from "../store/Reader.ts"
+import { Reader } from "../store/reading/Reader.ts"
 import { plain } from "./Ending.ts"
 import * as Flags from "./flags.ts"
 import * as json from "./json.ts"

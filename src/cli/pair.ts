@@ -13,7 +13,7 @@ import type { ParityReport } from "../core/Parity.ts"
 import * as SealogNode from "../platform/SealogNode.ts"
 import * as SqliteClient from "../platform/SqliteClient.ts"
 import { MirrorError } from "../store/errors.ts"
-import * as FilePair from "../store/FilePair.ts"
+import * as FilePair from "../store/mirror/FilePair.ts"
 import { Ending } from "./Ending.ts"
 import * as Flags from "./flags.ts"
 

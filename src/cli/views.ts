@@ -6,8 +6,8 @@
  */
 import { Effect } from "effect"
 import { Argument, Command } from "effect/cli"
-import { Reader } from "../store/Reader.ts"
-import type { ViewStatus } from "../store/Views.ts"
+import { Reader } from "../store/reading/Reader.ts"
+import type { ViewStatus } from "../store/views/Views.ts"
 import { found, plain } from "./Ending.ts"
 import * as Flags from "./flags.ts"
 import { Output } from "./Output.ts"

@@ -10,10 +10,10 @@
  */
 import type { Scope } from "effect"
 import { Effect, FileSystem, Path, Schema } from "effect"
-import * as durable from "../store/durable.ts"
+import * as durable from "../store/journal/durable.ts"
 import { journalError } from "../store/errors.ts"
 import type { JournalError } from "../store/errors.ts"
-import type { Guard } from "../store/Guard.ts"
+import type { Guard } from "../store/locking/Guard.ts"
 import * as fileSystems from "./fileSystems.ts"
 import * as Points from "./doctorPoints.ts"
 import { Point } from "./doctorPoints.ts"

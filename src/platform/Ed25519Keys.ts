@@ -13,8 +13,8 @@ import { SecureRandom, Signature } from "effect/crypto"
 import * as crypto from "node:crypto"
 import * as fs from "node:fs"
 import type { Verify } from "../core/Attestation.ts"
-import * as AttestorModule from "../store/Attestor.ts"
-import { Attestor, KeyInvalid, SignError } from "../store/Attestor.ts"
+import * as AttestorModule from "../store/signing/Attestor.ts"
+import { Attestor, KeyInvalid, SignError } from "../store/signing/Attestor.ts"
 import * as privateFile from "./privateFile.ts"
 
 const seedBytes = 32

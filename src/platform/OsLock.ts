@@ -14,7 +14,7 @@ import * as Path from "node:path"
 import { DatabaseSync } from "node:sqlite"
 import { Effect, Layer } from "effect"
 import { hasProperty } from "effect/Predicate"
-import { Guard, LockError, StoreBusy, unwritable } from "../store/Guard.ts"
+import { Guard, LockError, StoreBusy, unwritable } from "../store/locking/Guard.ts"
 import { create, errorCode, look, unfit } from "./privateFile.ts"
 
 const SQLITE_BUSY = 5

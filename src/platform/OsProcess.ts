@@ -6,7 +6,7 @@
  */
 import * as os from "node:os"
 import { Layer } from "effect"
-import { Process } from "../store/Marker.ts"
+import { Process } from "../store/locking/Marker.ts"
 
 const hostname = (): string => {
   try {

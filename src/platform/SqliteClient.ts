@@ -19,7 +19,7 @@ import type { Scope } from "effect"
 import { Reactivity } from "effect/reactivity"
 import { SqlClient, Statement } from "effect/sql"
 import type { SqlError } from "effect/sql"
-import { ReadSql } from "../store/ReadSql.ts"
+import { ReadSql } from "../store/mirror/ReadSql.ts"
 import { create, look, unfit } from "./privateFile.ts"
 import { NodeConnection, openError } from "./sqliteConnection.ts"
 

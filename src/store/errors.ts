@@ -6,8 +6,8 @@
  * an append says that nothing of it is.
  */
 import { Predicate, Schema } from "effect"
-import type { LockError } from "./Guard.ts"
-import { unwritable } from "./Guard.ts"
+import type { LockError } from "./locking/Guard.ts"
+import { unwritable } from "./locking/Guard.ts"
 import type { PlatformError } from "effect/PlatformError"
 import type { SqlError } from "effect/sql/SqlError"
 

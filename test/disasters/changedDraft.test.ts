@@ -1,7 +1,7 @@
 /** What was checked of a draft is what is written: nothing of it is dropped or changed after. */
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Exit } from "effect"
-import * as PolicyGate from "../../src/store/PolicyGate.ts"
+import * as PolicyGate from "../../src/store/writing/PolicyGate.ts"
 import * as TestLedger from "../../src/testing/TestLedger.ts"
 import { opening } from "../store/crashKit.ts"
 import { assertSound, named, using } from "../store/ledgerFixtures.ts"

@@ -2,7 +2,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Fiber, Option } from "effect"
 import type { Ledger } from "../../src/store/Ledger.ts"
-import * as PolicyGate from "../../src/store/PolicyGate.ts"
+import * as PolicyGate from "../../src/store/writing/PolicyGate.ts"
 import * as TestLedger from "../../src/testing/TestLedger.ts"
 import { named, using } from "../store/ledgerFixtures.ts"
 

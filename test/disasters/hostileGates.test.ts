@@ -2,7 +2,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Exit, Option } from "effect"
 import * as path from "node:path"
-import * as PolicyGate from "../../src/store/PolicyGate.ts"
+import * as PolicyGate from "../../src/store/writing/PolicyGate.ts"
 import type { Ledger } from "../../src/store/Ledger.ts"
 import * as TestLedger from "../../src/testing/TestLedger.ts"
 import { assertSound, named, query, segmentLines, using } from "../store/ledgerFixtures.ts"

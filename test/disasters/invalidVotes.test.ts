@@ -1,7 +1,7 @@
 /** What comes from plain JavaScript into a vote or an option fails its own append alone. */
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
-import * as PolicyGate from "../../src/store/PolicyGate.ts"
+import * as PolicyGate from "../../src/store/writing/PolicyGate.ts"
 import * as TestLedger from "../../src/testing/TestLedger.ts"
 import { named, using } from "../store/ledgerFixtures.ts"
 

@@ -4,7 +4,7 @@ import * as path from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Exit } from "effect"
 import * as SealogNode from "../../src/platform/SealogNode.ts"
-import { Reader } from "../../src/store/Reader.ts"
+import { Reader } from "../../src/store/reading/Reader.ts"
 import * as TestLedger from "../../src/testing/TestLedger.ts"
 import { named, using } from "../store/ledgerFixtures.ts"
 

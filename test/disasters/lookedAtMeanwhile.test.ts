@@ -6,7 +6,7 @@ import { Effect, Exit, FileSystem } from "effect"
 import * as Checkpoint from "../../src/core/Checkpoint.ts"
 import * as SealogNode from "../../src/platform/SealogNode.ts"
 import * as Ledger from "../../src/store/Ledger.ts"
-import { Reader } from "../../src/store/Reader.ts"
+import { Reader } from "../../src/store/reading/Reader.ts"
 import * as TestLedger from "../../src/testing/TestLedger.ts"
 import { named, using } from "../store/ledgerFixtures.ts"
 

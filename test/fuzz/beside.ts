@@ -1,7 +1,7 @@
 /** What the tests of files beside the rows share: where a ledger's files lie, and odd members. */
 import { Effect, Path } from "effect"
-import type { Layout } from "../../src/store/Layout.ts"
-import * as LayoutOf from "../../src/store/Layout.ts"
+import type { Layout } from "../../src/store/journal/Layout.ts"
+import * as LayoutOf from "../../src/store/journal/Layout.ts"
 import { rounds } from "./choices.ts"
 import type { Choices } from "./choices.ts"
 import * as Texts from "./jsonTexts.ts"

@@ -4,7 +4,7 @@ import { Effect } from "effect"
 import { Reactivity } from "effect/reactivity"
 import type { SqlClient } from "effect/sql"
 import * as SqliteClient from "../../src/platform/SqliteClient.ts"
-import * as Statements from "../../src/store/statements.ts"
+import * as Statements from "../../src/store/mirror/statements.ts"
 import { fuzz, fuzzEffect } from "./choices.ts"
 import type { Choices } from "./choices.ts"
 

@@ -14,7 +14,7 @@ import * as Row from "../../src/core/Row.ts"
 import type { Sealed } from "../../src/core/Seal.ts"
 import * as Seal from "../../src/core/Seal.ts"
 import * as Segment from "../../src/core/Segment.ts"
-import type { Location } from "../../src/store/Layout.ts"
+import type { Location } from "../../src/store/journal/Layout.ts"
 import { concat, headAfter, now, utf8 } from "../core/history.ts"
 
 /** The files of a journal by name, in the order of their names. */

@@ -4,7 +4,7 @@ import * as fs from "node:fs"
 import * as path from "node:path"
 import { inspect } from "node:util"
 import * as Ed25519Keys from "../../src/platform/Ed25519Keys.ts"
-import { Attestor, KeyInvalid } from "../../src/store/Attestor.ts"
+import { Attestor, KeyInvalid } from "../../src/store/signing/Attestor.ts"
 import * as TestLedger from "../../src/testing/TestLedger.ts"
 import { alice, keyText, smallOrderKeys, unhex } from "../core/signing.ts"
 

@@ -9,7 +9,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect, Exit, Layer, Scope } from "effect"
 import { vi } from "vitest"
 import * as OsLock from "../../src/platform/OsLock.ts"
-import { Guard, LockError, StoreBusy } from "../../src/store/Guard.ts"
+import { Guard, LockError, StoreBusy } from "../../src/store/locking/Guard.ts"
 import { scratch } from "./sqlClientSuite.ts"
 
 // Runs before the look at a path's state, to change it under the eyes of the code.

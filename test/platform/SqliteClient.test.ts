@@ -6,7 +6,7 @@ import { Deferred, Effect, Exit, Fiber, Layer, Stream } from "effect"
 import { Reactivity } from "effect/reactivity"
 import { SqlClient } from "effect/sql"
 import * as SqliteClient from "../../src/platform/SqliteClient.ts"
-import { ReadSql } from "../../src/store/ReadSql.ts"
+import { ReadSql } from "../../src/store/mirror/ReadSql.ts"
 import { scratch, sqlClientSuite } from "./sqlClientSuite.ts"
 
 const isRoot = process.getuid?.() === 0

@@ -4,7 +4,7 @@
  */
 import { Effect } from "effect"
 import * as OsLock from "../../src/platform/OsLock.ts"
-import { Guard } from "../../src/store/Guard.ts"
+import { Guard } from "../../src/store/locking/Guard.ts"
 
 const inputEnd = Effect.callback<void>((resume) => {
   process.stdin.once("end", () => resume(Effect.void)).resume()

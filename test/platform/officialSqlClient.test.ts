@@ -9,7 +9,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect, Layer, Stream } from "effect"
 import { SqlClient } from "effect/sql"
 import * as Ledger from "../../src/store/Ledger.ts"
-import { ReadSql } from "../../src/store/ReadSql.ts"
+import { ReadSql } from "../../src/store/mirror/ReadSql.ts"
 import * as TestLedger from "../../src/testing/TestLedger.ts"
 import { sqlClientSuite } from "./sqlClientSuite.ts"
 

@@ -21,7 +21,7 @@ import {
 } from "effect"
 import type { Layer } from "effect"
 import { Migrator, SqlClient, SqlError, SqlSchema } from "effect/sql"
-import { ReadSql } from "../../src/store/ReadSql.ts"
+import { ReadSql } from "../../src/store/mirror/ReadSql.ts"
 
 /** A directory for one test, removed with its scope. */
 export const scratch = Effect.acquireRelease(

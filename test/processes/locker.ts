@@ -8,7 +8,7 @@ import { SecureRandom, Signature } from "effect/crypto"
 import * as NodeFiles from "../../src/platform/NodeFiles.ts"
 import * as OsLock from "../../src/platform/OsLock.ts"
 import * as OsProcess from "../../src/platform/OsProcess.ts"
-import * as StoreLock from "../../src/store/StoreLock.ts"
+import * as StoreLock from "../../src/store/locking/StoreLock.ts"
 
 const [directory = "", name = ""] = process.argv.slice(2)
 

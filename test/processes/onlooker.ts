@@ -9,7 +9,7 @@ import { Effect, Predicate, Schedule, Stream } from "effect"
 import type { Event, Position } from "../../src/core/Event.ts"
 import * as SealogNode from "../../src/platform/SealogNode.ts"
 import { MirrorError } from "../../src/store/errors.ts"
-import { Reader } from "../../src/store/Reader.ts"
+import { Reader } from "../../src/store/reading/Reader.ts"
 import { say, sayNow } from "./mouth.ts"
 import type { Seen } from "./talk.ts"
 

@@ -6,10 +6,10 @@ import { Cause, Effect, Exit, Predicate, Stream } from "effect"
 import * as Event from "../../src/core/Event.ts"
 import type { VerifyReport } from "../../src/core/VerifyReport.ts"
 import * as SealogNode from "../../src/platform/SealogNode.ts"
-import type { Location } from "../../src/store/Layout.ts"
+import type { Location } from "../../src/store/journal/Layout.ts"
 import * as LedgerModule from "../../src/store/Ledger.ts"
 import { Ledger } from "../../src/store/Ledger.ts"
-import { Reader } from "../../src/store/Reader.ts"
+import { Reader } from "../../src/store/reading/Reader.ts"
 import * as TestLedger from "../../src/testing/TestLedger.ts"
 
 /** The tag of an error, or what it is called otherwise. */

@@ -4,7 +4,7 @@
  */
 import { Effect } from "effect"
 import type { FileSystem } from "effect"
-import type { OpenReport } from "../../src/store/Opening.ts"
+import type { OpenReport } from "../../src/store/opening/Opening.ts"
 import { contradiction } from "./Model.ts"
 
 type Texts = ReadonlyMap<string, string>

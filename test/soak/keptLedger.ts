@@ -8,7 +8,7 @@ import { Effect, Exit, Layer, Scope } from "effect"
 import type { Context } from "effect"
 import * as SealogNode from "../../src/platform/SealogNode.ts"
 import { Ledger } from "../../src/store/Ledger.ts"
-import type { Reader } from "../../src/store/Reader.ts"
+import type { Reader } from "../../src/store/reading/Reader.ts"
 
 const appendsPerRound = 100
 /** A ledger of this many rows is checked and given up for a new one. */

@@ -9,9 +9,9 @@ import type { SqlClient } from "effect/sql"
 import type { ParityReport } from "../../src/core/Parity.ts"
 import * as SealogNode from "../../src/platform/SealogNode.ts"
 import * as SqliteClient from "../../src/platform/SqliteClient.ts"
-import * as FilePair from "../../src/store/FilePair.ts"
+import * as FilePair from "../../src/store/mirror/FilePair.ts"
 import * as Ledger from "../../src/store/Ledger.ts"
-import { ReadSql } from "../../src/store/ReadSql.ts"
+import { ReadSql } from "../../src/store/mirror/ReadSql.ts"
 import * as TestLedger from "../../src/testing/TestLedger.ts"
 
 const vectors = fileURLToPath(new URL("../vectors/cortex/", import.meta.url))

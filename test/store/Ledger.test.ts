@@ -10,7 +10,7 @@ import * as Event from "../../src/core/Event.ts"
 import * as Hashes from "../../src/core/Hashes.ts"
 import * as Policy from "../../src/core/Policy.ts"
 import * as Row from "../../src/core/Row.ts"
-import * as PolicyGate from "../../src/store/PolicyGate.ts"
+import * as PolicyGate from "../../src/store/writing/PolicyGate.ts"
 import * as Arbitraries from "../../src/testing/Arbitraries.ts"
 import * as TestLedger from "../../src/testing/TestLedger.ts"
 import {

@@ -7,7 +7,7 @@ import { Event } from "../../src/core/Event.ts"
 import * as EventId from "../../src/core/EventId.ts"
 import * as Parity from "../../src/core/Parity.ts"
 import * as Row from "../../src/core/Row.ts"
-import * as Mirror from "../../src/store/Mirror.ts"
+import * as Mirror from "../../src/store/mirror/Mirror.ts"
 import * as SqliteClient from "../../src/platform/SqliteClient.ts"
 import * as TestLedger from "../../src/testing/TestLedger.ts"
 import {

@@ -6,9 +6,9 @@ import { Effect } from "effect"
 import * as Op from "../../src/core/Operation.ts"
 import * as Timestamp from "../../src/core/Timestamp.ts"
 import * as SealogNode from "../../src/platform/SealogNode.ts"
-import { NotALedger } from "../../src/store/Home.ts"
-import * as Operations from "../../src/store/Operations.ts"
-import { OperationUnfinished } from "../../src/store/Operations.ts"
+import { NotALedger } from "../../src/store/journal/Home.ts"
+import * as Operations from "../../src/store/upkeep/Operations.ts"
+import { OperationUnfinished } from "../../src/store/upkeep/Operations.ts"
 import * as TestLedger from "../../src/testing/TestLedger.ts"
 import {
   image,

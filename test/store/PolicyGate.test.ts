@@ -7,7 +7,7 @@ import type { SqlClient } from "effect/sql"
 import type { BreakGlass, Outcome, Vote } from "../../src/core/Policy.ts"
 import * as Policy from "../../src/core/Policy.ts"
 import { Ledger } from "../../src/store/Ledger.ts"
-import * as PolicyGate from "../../src/store/PolicyGate.ts"
+import * as PolicyGate from "../../src/store/writing/PolicyGate.ts"
 import * as TestLedger from "../../src/testing/TestLedger.ts"
 import * as faults from "./faults.ts"
 import {

@@ -4,7 +4,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Deferred, Effect, Fiber, Layer, Stream } from "effect"
 import * as SealogNode from "../../src/platform/SealogNode.ts"
 import { Ledger } from "../../src/store/Ledger.ts"
-import { Reader } from "../../src/store/Reader.ts"
+import { Reader } from "../../src/store/reading/Reader.ts"
 import * as TestLedger from "../../src/testing/TestLedger.ts"
 import * as faults from "./faults.ts"
 import {

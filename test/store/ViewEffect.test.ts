@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import { DatabaseSync } from "node:sqlite"
-import { forbidden } from "../../src/store/ViewEffect.ts"
+import { forbidden } from "../../src/store/views/ViewEffect.ts"
 
 const tables = ["mine", "sealog_aside_other"]
 

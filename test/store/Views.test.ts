@@ -8,8 +8,8 @@ import * as Event from "../../src/core/Event.ts"
 import * as Policy from "../../src/core/Policy.ts"
 import * as View from "../../src/core/View.ts"
 import * as Ledger from "../../src/store/Ledger.ts"
-import * as PolicyGate from "../../src/store/PolicyGate.ts"
-import * as Views from "../../src/store/Views.ts"
+import * as PolicyGate from "../../src/store/writing/PolicyGate.ts"
+import * as Views from "../../src/store/views/Views.ts"
 import * as TestLedger from "../../src/testing/TestLedger.ts"
 import {
   balances,

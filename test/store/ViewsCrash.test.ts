@@ -5,7 +5,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Exit } from "effect"
 import * as Ledger from "../../src/store/Ledger.ts"
-import * as Views from "../../src/store/Views.ts"
+import * as Views from "../../src/store/views/Views.ts"
 import type { Fault } from "../../src/testing/FaultyDisk.ts"
 import * as FaultyDisk from "../../src/testing/FaultyDisk.ts"
 import * as TestLedger from "../../src/testing/TestLedger.ts"

@@ -9,7 +9,7 @@ import { Arbitrary, Effect, Schema, Stream } from "effect"
 import { TestClock } from "effect/testing"
 import * as View from "../../src/core/View.ts"
 import { Ledger } from "../../src/store/Ledger.ts"
-import { Views } from "../../src/store/Views.ts"
+import { Views } from "../../src/store/views/Views.ts"
 import * as TestLedger from "../../src/testing/TestLedger.ts"
 import { balances, Balance, Deposited, postings, views, visits, Withdrawn } from "./bank.ts"
 

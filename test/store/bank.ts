@@ -2,7 +2,7 @@
 import { Clock, Effect, Schema } from "effect"
 import * as Event from "../../src/core/Event.ts"
 import * as View from "../../src/core/View.ts"
-import * as Views from "../../src/store/Views.ts"
+import * as Views from "../../src/store/views/Views.ts"
 
 const Posting = Schema.Struct({ account: Schema.String, cents: Schema.Int })
 const keys = ({ account }: { readonly account: string }) => ({ account })

@@ -9,7 +9,7 @@ import { Arbitrary, Effect, Result, Schema } from "effect"
 import type { Draft } from "../../src/core/Draft.ts"
 import type { Event } from "../../src/core/Event.ts"
 import type { Ledger } from "../../src/store/Ledger.ts"
-import type { Query } from "../../src/store/Reader.ts"
+import type { Query } from "../../src/store/reading/Reader.ts"
 import * as TestLedger from "../../src/testing/TestLedger.ts"
 import { assertSound, using } from "./ledgerFixtures.ts"
 

@@ -10,7 +10,7 @@ import type { Hashes } from "../../src/core/Hashes.ts"
 import type { OpenError } from "../../src/store/Ledger.ts"
 import { CurrentHashes, Ledger } from "../../src/store/Ledger.ts"
 import type { LedgerOptions } from "./ledgerFixtures.ts"
-import type { Reader } from "../../src/store/Reader.ts"
+import type { Reader } from "../../src/store/reading/Reader.ts"
 import * as SealogNode from "../../src/platform/SealogNode.ts"
 import * as TestLedger from "../../src/testing/TestLedger.ts"
 

@@ -7,7 +7,7 @@ import type { LockMarker } from "../../src/core/LockMarker.ts"
 import * as Takeover from "../../src/core/Takeover.ts"
 import * as Timestamp from "../../src/core/Timestamp.ts"
 import * as SealogNode from "../../src/platform/SealogNode.ts"
-import * as StoreLock from "../../src/store/StoreLock.ts"
+import * as StoreLock from "../../src/store/locking/StoreLock.ts"
 
 /** A process that never was. */
 export const somebody = { pid: 4711, host: "build-7" }

@@ -2,9 +2,9 @@
 import { Effect, Schema } from "effect"
 import * as Event from "../../src/core/Event.ts"
 import * as SealogNode from "../../src/platform/SealogNode.ts"
-import type { Location } from "../../src/store/Layout.ts"
+import type { Location } from "../../src/store/journal/Layout.ts"
 import { Ledger } from "../../src/store/Ledger.ts"
-import { Reader } from "../../src/store/Reader.ts"
+import { Reader } from "../../src/store/reading/Reader.ts"
 import { named } from "./ledgerFixtures.ts"
 
 export const A1 = Event.define("tree.a.v1", Schema.Struct({ name: Schema.String }))

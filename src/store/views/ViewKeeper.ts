@@ -1,0 +1,255 @@
+/**
+ * Internal: the declared views of one open ledger, kept at its head.
+ *
+ * In the writer's transaction every view that is not set aside takes each row of the group; with the
+ * group its position moves. At opening, and wherever the mirror has caught up or was cut, each takes
+ * what it lacks from the journal, from its own position on. There nobody can be refused: a view that
+ * fails is set aside at that event, and the others go on.
+ */
+import { Effect, Result } from "effect"
+import type { SqlClient } from "effect/sql"
+import type { SqlError } from "effect/sql/SqlError"
+import type * as Hashes from "../../core/Hashes.ts"
+import { clip } from "../../core/jsonError.ts"
+import * as View from "../../core/View.ts"
+import { MirrorError, mirrorError } from "../errors.ts"
+import type { JournalReader } from "../journal/Journal.ts"
+import * as Mirror from "../mirror/Mirror.ts"
+import { Progress } from "../Progress.ts"
+import * as Replay from "../mirror/Replay.ts"
+import type { Bound, Fold, ViewFault } from "./viewFold.ts"
+import * as ViewFold from "./viewFold.ts"
+import { ViewStatus } from "./Views.ts"
+import * as ViewPrepare from "./viewPrepare.ts"
+import type { ViewRow } from "./viewState.ts"
+import * as ViewState from "./viewState.ts"
+import * as ViewTables from "./viewTables.ts"
+
+/** What opening did to a view. */
+export type ViewAction =
+  /** Made anew, or for the first time, from the rows that are there. */
+  | { readonly _tag: "ViewRebuilt"; readonly view: string; readonly rows: number }
+  | {
+      readonly _tag: "ViewStale"
+      readonly view: string
+      readonly since: number
+      readonly reason: string
+    }
+
+interface Dependencies {
+  /** The writer's client. */
+  readonly sql: SqlClient.SqlClient
+  readonly journal: JournalReader
+  readonly hashes: Hashes.Hashes
+  readonly views: ReadonlyArray<Bound>
+}
+
+/** A declared view, and how to fold into it. */
+interface Kept {
+  readonly view: Bound
+  readonly fold: Fold
+}
+
+/** What is told of a view. */
+export const statusOf = ({ name, seq, stale_reason, stale_since, version }: ViewRow): ViewStatus =>
+  new ViewStatus({
+    name,
+    version,
+    seq,
+    stale: stale_since === null ? null : { since: stale_since, reason: stale_reason ?? "" }
+  })
+
+/** Every view that a mirror holds. */
+export const statuses = (
+  sql: SqlClient.SqlClient
+): Effect.Effect<ReadonlyArray<ViewStatus>, MirrorError> =>
+  Effect.map(Effect.mapError(ViewState.all(sql), mirrorError("tell of its views")), (rows) =>
+    rows.map(statusOf)
+  )
+
+/** Why a view failed, in a line. */
+const reasonOf = ({ cause, seq }: ViewFault): string =>
+  clip(`event ${seq}: ${cause instanceof Error ? cause.message : String(cause)}`, 500)
+
+/** Where the walk behind a row begins; at the beginning where the index does not know it. */
+const behindRow = Effect.fnUntraced(function* (sql: SqlClient.SqlClient, seq: number) {
+  if (seq === 0) return Replay.beginning
+  const row = yield* Mirror.at(sql, seq)
+  if (row === undefined) return Replay.beginning
+  const event = (yield* Mirror.eventRows(sql, [row.event_id])).get(row.event_id)
+  if (event === undefined) return Replay.beginning
+  const { event_id: id, leaf_hash: leafHash } = row
+  return Replay.behind({ seq, leafHash, id, eventHash: event.event_hash }, Mirror.placeOf(row))
+})
+
+/** The rows after `seq`, up to `until`, as views see them, batch by batch. */
+export const eachBatch = Effect.fnUntraced(function* <E, R>(
+  { hashes, journal, sql }: Pick<Dependencies, "sql" | "journal" | "hashes">,
+  seq: number,
+  until: number,
+  each: (rows: ReadonlyArray<View.Seen>) => Effect.Effect<void, E, R>
+) {
+  if (seq >= until) return
+  const from = yield* Effect.mapError(behindRow(sql, seq), mirrorError("find a row"))
+  yield* Replay.walk(journal, hashes, from, until, (rows) => {
+    const seen = rows.flatMap(({ event }) =>
+      event.seq > seq ? [new View.Seen(event.seq, event)] : []
+    )
+    return seen.length === 0 ? Effect.void : each(seen)
+  })
+})
+
+/** The views of one open ledger. Throws a RangeError where two have one name or table. */
+export const make = ({ hashes, journal, sql, views }: Dependencies) => {
+  const names = views.flatMap(({ name, tables }) => [
+    ...new Set([name, ...tables.map((table) => table.name)])
+  ])
+  const twice = names.find((name, at) => names.indexOf(name) !== at)
+  if (twice !== undefined) throw new RangeError(`two views have a table ${twice}`)
+  const kept = views.map((view): Kept => ({
+    view,
+    fold: ViewFold.into(view, ViewTables.inPlace)
+  }))
+  /** What SQL has of the declared views, as of the last commit. */
+  let stored: ReadonlyMap<string, ViewRow> = new Map()
+
+  const load = Effect.map(ViewState.all(sql), (rows) => {
+    stored = new Map(rows.map((row) => [row.name, row]))
+  })
+
+  const isFresh = ({ view }: Kept) => stored.get(view.name)?.stale_since === null
+  const fresh = () => kept.filter(isFresh)
+
+  /** Whether every view that takes events has taken all up to `seq`. */
+  const isAt = (seq: number): boolean =>
+    fresh().every(({ view }) => stored.get(view.name)?.seq === seq)
+
+  /** Take rows of a group, in its transaction. */
+  const take = (events: ReadonlyArray<View.Seen>): Effect.Effect<void, ViewFault | SqlError> =>
+    Effect.forEach(fresh(), ({ fold }) => fold(sql, events), { discard: true })
+
+  /** Move with the group, in its transaction. */
+  const settle = (seq: number) =>
+    ViewState.moveTo(
+      sql,
+      fresh().map(({ view }) => view.name),
+      seq
+    )
+
+  /** The group was committed. */
+  const committed = (seq: number): void => {
+    stored = new Map(
+      Array.from(stored, ([name, row]) => [
+        name,
+        row.stale_since === null && kept.some(({ view }) => view.name === name)
+          ? { ...row, seq }
+          : row
+      ])
+    )
+  }
+
+  /** Fold the rows that the view takes, up to the fault that ends it, if any. */
+  const foldAll: (
+    fold: Fold,
+    rows: ReadonlyArray<View.Seen>
+  ) => Effect.Effect<ViewFault | undefined, SqlError> = Effect.fnUntraced(function* (
+    fold: Fold,
+    rows: ReadonlyArray<View.Seen>
+  ) {
+    const folded = yield* Effect.result(sql.withTransaction(fold(sql, rows)))
+    if (Result.isSuccess(folded)) return undefined
+    const fault = folded.failure
+    if (fault._tag === "SqlError") return yield* fault
+    const before = rows.filter(({ seq }) => seq < fault.seq)
+    return before.length === 0 ? fault : ((yield* foldAll(fold, before)) ?? fault)
+  })
+
+  const takeOne = Effect.fnUntraced(function* (one: Kept, rows: ReadonlyArray<View.Seen>) {
+    const { name } = one.view
+    const row = stored.get(name)
+    const last = rows.at(-1)?.seq ?? 0
+    if (row === undefined || row.stale_since !== null || row.seq >= last) return
+    const missing = rows.filter(({ seq }) => seq > row.seq)
+    const fault = yield* foldAll(one.fold, missing)
+    yield* fault === undefined
+      ? ViewState.moveTo(sql, [name], last)
+      : ViewState.setAside(sql, name, fault.seq, reasonOf(fault))
+  })
+
+  /** Bring every view up to `until`, from the journal; those that fail are set aside. */
+  const catchUp = Effect.fnUntraced(function* (until: number) {
+    const failed = mirrorError("bring its views up")
+    yield* Effect.mapError(load, failed)
+    if (isAt(until)) return
+    const tell = yield* Progress
+    const from = Math.min(...fresh().map(({ view }) => stored.get(view.name)?.seq ?? 0))
+    yield* eachBatch({ hashes, journal, sql }, from, until, (rows) =>
+      Effect.gen(function* () {
+        for (const one of kept) yield* takeOne(one, rows)
+      }).pipe(
+        sql.withTransaction,
+        Effect.andThen(load),
+        Effect.mapError(failed),
+        Effect.andThen(
+          tell({ task: "views", done: rows.at(-1)?.seq ?? 0, total: until, unit: "rows" })
+        )
+      )
+    )
+  })
+
+  /** As `catchUp`, in the middle of writing, where every refusal means that the mirror is not usable. */
+  const bringUp = (until: number): Effect.Effect<void, MirrorError> =>
+    Effect.mapError(catchUp(until), (error) =>
+      error instanceof MirrorError
+        ? error
+        : new MirrorError({
+            operation: "bring its views up",
+            cause: error,
+            hint: "Nothing was written; close the ledger and verify it."
+          })
+    )
+
+  /** Bring the declared views to the head of a ledger that is being opened. */
+  const open = Effect.fnUntraced(function* (head: number, onChange: "rebuild" | "refuse") {
+    if (kept.length === 0) return []
+    const failed = mirrorError("prepare its views")
+    yield* Effect.mapError(load, failed)
+    const before = stored
+    const changed = yield* ViewPrepare.prepare(sql, views, head, onChange).pipe(
+      Effect.catchTag("SqlError", (error) => Effect.fail(failed(error)))
+    )
+    yield* catchUp(head)
+    return kept.flatMap(({ view }): ReadonlyArray<ViewAction> => {
+      const row = stored.get(view.name)
+      const isNew = changed.has(view.name)
+      const rebuilt: ReadonlyArray<ViewAction> =
+        isNew && head > 0 ? [{ _tag: "ViewRebuilt", view: view.name, rows: row?.seq ?? 0 }] : []
+      const since = row?.stale_since ?? null
+      const wasStale = before.get(view.name)?.stale_since === since && !isNew
+      return since === null || wasStale
+        ? rebuilt
+        : [
+            ...rebuilt,
+            { _tag: "ViewStale", view: view.name, since, reason: row?.stale_reason ?? "" }
+          ]
+    })
+  })
+
+  return {
+    views: kept.map(({ view }) => view),
+    open,
+    take,
+    settle,
+    committed,
+    isAt,
+    catchUp,
+    bringUp,
+    reload: load,
+    /** What SQL has of a declared view, as of the last commit. */
+    rowOf: (name: string) => stored.get(name),
+    /** Whether a view has been set aside, so that nothing may be asked of it. */
+    isStale: (name: string): boolean => stored.get(name)?.stale_since !== null
+  }
+}
+
+export type ViewKeeper = ReturnType<typeof make>
