@@ -2,6 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Result, Schema } from "effect"
 import * as Event from "../../src/core/Event.ts"
 import * as View from "../../src/core/View.ts"
+import * as ViewParts from "../../src/core/viewParts.ts"
 
 const Item = Schema.Struct({ name: Schema.String, count: Schema.Int })
 const Added = Event.define("item.added.v1", Item)
@@ -117,7 +118,7 @@ describe("View", () => {
       })
       const { folding } = view
       assert(folding._tag === "Keyed")
-      const seen = new View.Seen(7, event(7, { name: "a", count: 1 }))
+      const seen = new ViewParts.Seen(7, event(7, { name: "a", count: 1 }))
       const [change] = Result.getOrThrow(folding.changes(seen))
       const failed = change?.next(undefined)
       assert(failed !== undefined && Result.isFailure(failed), String(value))

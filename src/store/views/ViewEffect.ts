@@ -14,7 +14,7 @@ import type { Connection } from "effect/sql/SqlConnection"
 import { SqlError, SqlSyntaxError } from "effect/sql/SqlError"
 import type { AnyKind } from "../../core/Kind.ts"
 import * as Timestamp from "../../core/Timestamp.ts"
-import * as View from "../../core/View.ts"
+import * as ViewParts from "../../core/viewParts.ts"
 
 /** The names of a view's tables, to be used in its SQL: they are not always called the same. */
 export type Tables<Name extends string = string> = {
@@ -25,14 +25,14 @@ export type Tables<Name extends string = string> = {
 export interface Applied<R> {
   readonly _tag: "Applied"
   readonly apply: (
-    seen: View.Seen,
+    seen: ViewParts.Seen,
     sql: SqlClient.SqlClient,
     tables: Tables
   ) => Effect.Effect<unknown, unknown, R>
 }
 
 /** A view that is an effect. `R` is what it asks for; the layer that is given it asks for it too. */
-export interface EffectView<out R = never> extends View.Declared {
+export interface EffectView<out R = never> extends ViewParts.Declared {
   readonly folding: Applied<R>
 }
 
@@ -60,17 +60,17 @@ export const effect = <
   /** Whether `apply` only ever inserts: then a rollback cuts its tables by seq. Default false. */
   readonly insertOnly?: boolean | undefined
   readonly apply: (
-    fact: View.Fact<K>,
+    fact: ViewParts.Fact<K>,
     sql: SqlClient.SqlClient,
     tables: Tables<keyof Shapes & string>
   ) => Effect.Effect<unknown, unknown, R>
 }): EffectView<R> => {
   const { apply, insertOnly = false, kinds, name, tables, version } = settings
-  const factOf = View.reader<K>(kinds)
+  const factOf = ViewParts.reader<K>(kinds)
   const view: EffectView<R> = {
     name,
     version,
-    types: View.typesOf(settings),
+    types: ViewParts.typesOf(settings),
     insertOnly,
     tables: Object.entries<TableOptions<string>>(tables).map(
       ([table, { columns, indexes = [], key }]) => ({
@@ -91,7 +91,7 @@ export const effect = <
     }
   }
   if (view.tables.length === 0) throw new RangeError(`the view ${name} has no tables`)
-  View.checkDeclared(view)
+  ViewParts.checkDeclared(view)
   return view
 }
 

@@ -11,7 +11,7 @@ import type { SqlClient } from "effect/sql"
 import type { SqlError } from "effect/sql/SqlError"
 import type * as Hashes from "../../core/Hashes.ts"
 import { clip } from "../../core/jsonError.ts"
-import * as View from "../../core/View.ts"
+import * as ViewParts from "../../core/viewParts.ts"
 import { MirrorError, mirrorError } from "../errors.ts"
 import type { JournalReader } from "../journal/Journal.ts"
 import * as Mirror from "../mirror/Mirror.ts"
@@ -87,13 +87,13 @@ export const eachBatch = Effect.fnUntraced(function* <E, R>(
   { hashes, journal, sql }: Pick<Dependencies, "sql" | "journal" | "hashes">,
   seq: number,
   until: number,
-  each: (rows: ReadonlyArray<View.Seen>) => Effect.Effect<void, E, R>
+  each: (rows: ReadonlyArray<ViewParts.Seen>) => Effect.Effect<void, E, R>
 ) {
   if (seq >= until) return
   const from = yield* Effect.mapError(behindRow(sql, seq), mirrorError("find a row"))
   yield* Replay.walk(journal, hashes, from, until, (rows) => {
     const seen = rows.flatMap(({ event }) =>
-      event.seq > seq ? [new View.Seen(event.seq, event)] : []
+      event.seq > seq ? [new ViewParts.Seen(event.seq, event)] : []
     )
     return seen.length === 0 ? Effect.void : each(seen)
   })
@@ -125,7 +125,7 @@ export const make = ({ hashes, journal, sql, views }: Dependencies) => {
     fresh().every(({ view }) => stored.get(view.name)?.seq === seq)
 
   /** Take rows of a group, in its transaction. */
-  const take = (events: ReadonlyArray<View.Seen>): Effect.Effect<void, ViewFault | SqlError> =>
+  const take = (events: ReadonlyArray<ViewParts.Seen>): Effect.Effect<void, ViewFault | SqlError> =>
     Effect.forEach(fresh(), ({ fold }) => fold(sql, events), { discard: true })
 
   /** Move with the group, in its transaction. */
@@ -151,10 +151,10 @@ export const make = ({ hashes, journal, sql, views }: Dependencies) => {
   /** Fold the rows that the view takes, up to the fault that ends it, if any. */
   const foldAll: (
     fold: Fold,
-    rows: ReadonlyArray<View.Seen>
+    rows: ReadonlyArray<ViewParts.Seen>
   ) => Effect.Effect<ViewFault | undefined, SqlError> = Effect.fnUntraced(function* (
     fold: Fold,
-    rows: ReadonlyArray<View.Seen>
+    rows: ReadonlyArray<ViewParts.Seen>
   ) {
     const folded = yield* Effect.result(sql.withTransaction(fold(sql, rows)))
     if (Result.isSuccess(folded)) return undefined
@@ -164,7 +164,7 @@ export const make = ({ hashes, journal, sql, views }: Dependencies) => {
     return before.length === 0 ? fault : ((yield* foldAll(fold, before)) ?? fault)
   })
 
-  const takeOne = Effect.fnUntraced(function* (one: Kept, rows: ReadonlyArray<View.Seen>) {
+  const takeOne = Effect.fnUntraced(function* (one: Kept, rows: ReadonlyArray<ViewParts.Seen>) {
     const { name } = one.view
     const row = stored.get(name)
     const last = rows.at(-1)?.seq ?? 0

@@ -12,7 +12,7 @@ import { Data, Effect, Semaphore } from "effect"
 import type { SqlClient } from "effect/sql"
 import type { SqlError } from "effect/sql/SqlError"
 import type * as Hashes from "../../core/Hashes.ts"
-import type * as View from "../../core/View.ts"
+import type * as ViewParts from "../../core/viewParts.ts"
 import { mirrorError } from "../errors.ts"
 import type { JournalReader } from "../journal/Journal.ts"
 import { Progress } from "../Progress.ts"
@@ -62,7 +62,7 @@ export const make = (deps: Dependencies): Views["Service"] => {
   // One view is built at a time.
   const turn = Semaphore.makeUnsafe(1)
 
-  const declared = (asked: View.Declared): Bound => {
+  const declared = (asked: ViewParts.Declared): Bound => {
     const view = keeper.views.find(({ name }) => name === asked.name)
     if (view === undefined) throw new RangeError(`the view ${asked.name} was not declared`)
     return view
@@ -82,7 +82,7 @@ export const make = (deps: Dependencies): Views["Service"] => {
     )
 
   /** Fold rows into it, in one transaction, unless some that it has are gone. */
-  const take = (aside: Aside, rows: ReadonlyArray<View.Seen>) =>
+  const take = (aside: Aside, rows: ReadonlyArray<ViewParts.Seen>) =>
     Effect.suspend((): Effect.Effect<void, Building> => {
       if (writer.rollbacks() !== aside.rollbacks) return Effect.fail(new RolledBackMeanwhile())
       return Effect.map(sql.withTransaction(writer.asking(aside.fold(sql, rows))), () => {
@@ -167,11 +167,11 @@ export const make = (deps: Dependencies): Views["Service"] => {
       Effect.tap(() => keeper.reload)
     )
 
-  const rebuild = (asked: View.Declared) =>
+  const rebuild = (asked: ViewParts.Declared) =>
     building(declared(asked), (aside) => writer.exclusively(settle(aside)))
 
   const check = (
-    asked: View.Declared,
+    asked: ViewParts.Declared,
     options: { readonly differencesMax?: number | undefined } = {}
   ) =>
     building(

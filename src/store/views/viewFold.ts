@@ -9,7 +9,7 @@ import { Cause, Clock, Data, Effect, Exit, Option, Result } from "effect"
 import type { SqlClient } from "effect/sql"
 import { SqlError } from "effect/sql/SqlError"
 import * as Timestamp from "../../core/Timestamp.ts"
-import * as View from "../../core/View.ts"
+import * as ViewParts from "../../core/viewParts.ts"
 import { isOfDisk } from "../errors.ts"
 import type { Applied } from "./ViewEffect.ts"
 import * as ViewEffect from "./ViewEffect.ts"
@@ -17,8 +17,8 @@ import type { Naming, Write } from "./viewTables.ts"
 import * as ViewTables from "./viewTables.ts"
 
 /** A view that asks for nothing more. */
-export type Bound = View.Declared & {
-  readonly folding: View.Keyed | View.PerEvent | Applied<never>
+export type Bound = ViewParts.Declared & {
+  readonly folding: ViewParts.Keyed | ViewParts.PerEvent | Applied<never>
 }
 
 /** A view could not take an event. */
@@ -31,7 +31,7 @@ export class ViewFault extends Data.TaggedError("ViewFault")<{
 /** Folds events, in the order of their seq, that the view sees or not. */
 export type Fold = (
   sql: SqlClient.SqlClient,
-  events: ReadonlyArray<View.Seen>
+  events: ReadonlyArray<ViewParts.Seen>
 ) => Effect.Effect<void, ViewFault | SqlError>
 
 /**
@@ -39,9 +39,9 @@ export type Fold = (
  * each row, so without the runtime, which costs as much as the function.
  */
 const asked = <A>(
-  view: View.Declared,
+  view: ViewParts.Declared,
   seq: number,
-  answer: () => Result.Result<A, View.FoldError>
+  answer: () => Result.Result<A, ViewParts.FoldError>
 ): Result.Result<A, ViewFault> => {
   const fault = (cause: unknown) => new ViewFault({ view: view.name, seq, cause })
   try {
@@ -53,7 +53,7 @@ const asked = <A>(
 
 /** What the table of a view does not take is the fault of the view, what the disk does is not. */
 const blaming = <A>(
-  view: View.Declared,
+  view: ViewParts.Declared,
   seq: number,
   effect: Effect.Effect<A, SqlError>
 ): Effect.Effect<A, ViewFault | SqlError> =>
@@ -66,31 +66,31 @@ const blaming = <A>(
  * after another: else a row that breaks them could be mended by the next event, or not, as the events
  * happen to come together.
  */
-const asTableAllows = (table: View.Table, fold: Fold): Fold =>
-  View.isPlain(table)
+const asTableAllows = (table: ViewParts.Table, fold: Fold): Fold =>
+  ViewParts.isPlain(table)
     ? fold
     : (sql, events) => Effect.forEach(events, (seen) => fold(sql, [seen]), { discard: true })
 
 interface Held {
-  readonly key: View.SqlRow
-  row: View.SqlRow | undefined
-  last: View.Seen | undefined
+  readonly key: ViewParts.SqlRow
+  row: ViewParts.SqlRow | undefined
+  last: ViewParts.Seen | undefined
 }
 
 const keyed = (
-  view: View.Declared,
-  table: View.Table,
-  folding: View.Keyed,
+  view: ViewParts.Declared,
+  table: ViewParts.Table,
+  folding: ViewParts.Keyed,
   naming: Naming
 ): Fold => {
   const statements = ViewTables.on(table, naming)
-  const textOf = (row: View.SqlRow) => View.keyText(table.key, row)
+  const textOf = (row: ViewParts.SqlRow) => ViewParts.keyText(table.key, row)
   return asTableAllows(
     table,
     Effect.fnUntraced(function* (sql, events) {
       const first = events[0]?.seq ?? 0
       const held = new Map<string, Held>()
-      const changes: Array<readonly [View.Seen, string, View.Change]> = []
+      const changes: Array<readonly [ViewParts.Seen, string, ViewParts.Change]> = []
       for (const seen of events) {
         const made = asked(view, seen.seq, () => folding.changes(seen))
         if (Result.isFailure(made)) return yield* made.failure
@@ -124,9 +124,9 @@ const keyed = (
 }
 
 const perEvent = (
-  view: View.Declared,
-  table: View.Table,
-  folding: View.PerEvent,
+  view: ViewParts.Declared,
+  table: ViewParts.Table,
+  folding: ViewParts.PerEvent,
   naming: Naming
 ): Fold => {
   const statements = ViewTables.on(table, naming)
@@ -145,7 +145,7 @@ const perEvent = (
   )
 }
 
-const applied = (view: View.Declared, folding: Applied<never>, naming: Naming): Fold => {
+const applied = (view: ViewParts.Declared, folding: Applied<never>, naming: Naming): Fold => {
   const names = view.tables.map(({ name }) => naming(name))
   return Effect.fnUntraced(function* (sql, events) {
     const transaction = yield* Effect.serviceOption(sql.transactionService)
@@ -174,7 +174,7 @@ const applied = (view: View.Declared, folding: Applied<never>, naming: Naming): 
 export const into = (view: Bound, naming: Naming): Fold => {
   const fold = foldOf(view, naming)
   return (sql, events) => {
-    const seen = events.filter(({ type }) => View.sees(view, type))
+    const seen = events.filter(({ type }) => ViewParts.sees(view, type))
     return seen.length === 0 ? Effect.void : fold(sql, seen)
   }
 }

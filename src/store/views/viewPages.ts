@@ -8,7 +8,8 @@ import { Effect } from "effect"
 import type { SqlClient } from "effect/sql"
 import { SafeIntegers } from "effect/sql/SqlClient"
 import type { SqlError } from "effect/sql/SqlError"
-import * as View from "../../core/View.ts"
+import type { Value } from "../../core/viewColumn.ts"
+import * as ViewParts from "../../core/viewParts.ts"
 import * as Statements from "../mirror/statements.ts"
 import { ViewDifference } from "./Views.ts"
 import * as ViewTables from "./viewTables.ts"
@@ -42,7 +43,7 @@ interface Raw {
 }
 
 /** A value as it can be compared and told: bytes, and numbers too large, as texts. */
-const toldValue = (value: unknown): View.Value =>
+const toldValue = (value: unknown): Value =>
   typeof value === "string" || typeof value === "number" || value === null
     ? value
     : value instanceof Uint8Array
@@ -51,11 +52,11 @@ const toldValue = (value: unknown): View.Value =>
         ? Number(value)
         : String(value)
 
-const told = (row: Raw): View.SqlRow =>
+const told = (row: Raw): ViewParts.SqlRow =>
   Object.fromEntries(Object.entries(row).map(([column, value]) => [column, toldValue(value)]))
 
 /** Compares both tables, page by page. */
-export const of = (sql: SqlClient.SqlClient, table: View.Table) => {
+export const of = (sql: SqlClient.SqlClient, table: ViewParts.Table) => {
   const { key } = table
   const names = [...table.added, ...Object.keys(table.columns)]
   const columns = ViewTables.list(names)
@@ -99,10 +100,11 @@ export const of = (sql: SqlClient.SqlClient, table: View.Table) => {
       orElse: () => [...last, ...(after ?? [])]
     })
     const rows = (yield* run<Raw>(text, params)).map(told)
-    return new Map(rows.map((row) => [View.keyText(key, row), row]))
+    return new Map(rows.map((row) => [ViewParts.keyText(key, row), row]))
   })
 
-  const isSame = (a: View.SqlRow, b: View.SqlRow) => names.every((name) => a[name] === b[name])
+  const isSame = (a: ViewParts.SqlRow, b: ViewParts.SqlRow) =>
+    names.every((name) => a[name] === b[name])
 
   return {
     /** Compare the page behind a key; its last key, or nothing behind the last page. */
@@ -118,7 +120,7 @@ export const of = (sql: SqlClient.SqlClient, table: View.Table) => {
           yield* page(built, after, last.key)
         ]
         tally.rows += last.rows
-        const difference = (text: string, expected?: View.SqlRow, actual?: View.SqlRow) =>
+        const difference = (text: string, expected?: ViewParts.SqlRow, actual?: ViewParts.SqlRow) =>
           tally.difference({
             table: table.name,
             key: text,

@@ -10,7 +10,7 @@ import { Effect, Option, Result, Schema } from "effect"
 import type { SqlClient } from "effect/sql"
 import { SafeIntegers } from "effect/sql/SqlClient"
 import type { SqlError } from "effect/sql/SqlError"
-import * as View from "../../core/View.ts"
+import * as ViewParts from "../../core/viewParts.ts"
 import { isOfDisk } from "../errors.ts"
 import * as Statements from "../mirror/statements.ts"
 import * as ViewTables from "./viewTables.ts"
@@ -74,12 +74,12 @@ export const isSpoilt = ({ version }: ViewRow): boolean => version === 0
 
 const isSound = (row: ViewRow): boolean => {
   const names = Names(row.tables)
-  return row.version > 0 && names._tag === "Some" && names.value.every(View.isTableName)
+  return row.version > 0 && names._tag === "Some" && names.value.every(ViewParts.isTableName)
 }
 
 /** SQL holds in a column whatever someone puts there. A view of no name is none. */
 const rowsOf = ({ name, ...columns }: { readonly [column: string]: unknown }): Array<ViewRow> => {
-  if (typeof name !== "string" || !View.isTableName(name)) return []
+  if (typeof name !== "string" || !ViewParts.isTableName(name)) return []
   const plain = Object.entries(columns).map(([column, value]) => {
     const number = typeof value === "bigint" ? Number(value) : value
     return [column, number] as const
