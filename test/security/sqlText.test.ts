@@ -56,7 +56,7 @@ const calls = (folders: ReadonlyArray<string>): ReadonlyArray<string> =>
 const judged: ReadonlyArray<readonly [call: RegExp, why: string]> = [
   [/^store\/FilePair\.ts: unsafe\(scratchTable\)$/, "constant of the module"],
   [/^store\/FilePair\.ts: unsafe\(`PRAGMA query_only\$\{value\}`\)$/, '"", "=OFF" or a Number()'],
-  [/^store\/Group\.ts: unsafe\(`PRAGMA query_only = \$\{on \? "ON" : "OFF"\}`\)$/, "two constants"],
+
   [
     /^store\/openLedger\.ts: unsafe\(`PRAGMA wal_checkpoint\(\$\{mode\}\)`\)$/,
     "one of two literals"
@@ -115,7 +115,6 @@ const sqlTemplate = new RegExp(`(?<![\\w>])\`\\s*(?:${verbs})\\b[^\`]*\\$\\{[^\`
 const judgedTemplates: ReadonlyArray<string> = [
   // "", "=OFF" or a Number(); two constants; one of two literals.
   "store/FilePair.ts: `PRAGMA query_only${value}`",
-  'store/Group.ts: `PRAGMA query_only = ${on ? "ON" : "OFF"}`',
   "store/openLedger.ts: `PRAGMA wal_checkpoint(${mode})`",
   "store/MirrorCut.ts: `PRAGMA synchronous = ${mode}`",
   // `all`, `ids`, `seqs` and `place(n)` are placeholders, made from a count.

@@ -6,7 +6,7 @@
  * SQL says was read for the whole group at once, so all but gates and known ids is decided without
  * leaving this fiber. No row of a refused append stays in the group.
  */
-import { Context, Effect, Exit, Result } from "effect"
+import { Effect, Result } from "effect"
 import type { SqlClient } from "effect/sql"
 import type { SqlError } from "effect/sql/SqlError"
 import type { Head } from "../../core/Chain.ts"
@@ -19,6 +19,7 @@ import type * as Row from "../../core/Row.ts"
 import * as Seal from "../../core/Seal.ts"
 import { Seen } from "../../core/viewParts.ts"
 import * as Expectation from "./Expectation.ts"
+import * as GateGuard from "./gateGuard.ts"
 import type { IndexRow, Settled } from "../mirror/Mirror.ts"
 import * as Mirror from "../mirror/Mirror.ts"
 import type { PolicyGate } from "./PolicyGate.ts"
@@ -27,7 +28,6 @@ import type { Rows } from "../reading/Rows.ts"
 import type { AppendOptions, Receipt, Refusal } from "./Receipt.ts"
 import type { ViewKeeper } from "../views/ViewKeeper.ts"
 import { ViewFailed } from "../views/Views.ts"
-import * as ViewState from "../views/viewState.ts"
 import { AlreadyAppended, Appended, UnknownParent } from "./Receipt.ts"
 
 /** A draft on its way, with the votes of the rules that saw it alone. */
@@ -182,14 +182,6 @@ const staleView = (
     )
 
 /**
- * Which writer is asking a gate or a view right now, in whose transaction this fiber runs: it cannot
- * append to that ledger, as it would wait for itself.
- */
-export const Asking = Context.Reference<object | undefined>("sealog/Asking", {
-  defaultValue: () => undefined
-})
-
-/**
  * Views take the rows that they have not taken yet; those of the group must be in `events`. One that
  * cannot says so with the number of the draft.
  */
@@ -203,7 +195,7 @@ export const foldPending = (
   group.folded = group.rows.length
   // What is written to the journal is this event, whatever a view tries to make of it.
   return views.take(missing.map(({ event, seq }) => new Seen(seq, Object.freeze(event)))).pipe(
-    Effect.provideService(Asking, own),
+    Effect.provideService(GateGuard.Asking, own),
     Effect.catchTag("ViewFault", ({ cause, seq, view }) => {
       const index = group.rows[seq - group.before.seq - 1]?.index ?? 0
       return Effect.fail(new ViewFailed({ index, view, seq, cause }))
@@ -270,49 +262,7 @@ export const makeAsk = ({ own, sql, rows, policy, views, hashes }: Dependencies)
     return { _tag: "New", nth }
   }
 
-  const queryOnly = (on: boolean) =>
-    sql.onDialectOrElse({
-      sqlite: () => Effect.asVoid(sql.unsafe(`PRAGMA query_only = ${on ? "ON" : "OFF"}`)),
-      orElse: () => Effect.void
-    })
-
-  let isLocked = false
-
-  const lock = Effect.suspend(() => {
-    isLocked = true
-    return queryOnly(true)
-  })
-
-  // A connection that stays locked cannot even begin a group, so this is tried again before each.
-  const unlock = Effect.suspend(() =>
-    isLocked
-      ? Effect.map(queryOnly(false), () => {
-          isLocked = false
-        })
-      : Effect.void
-  )
-
-  /** A gate may read only, and may not end the transaction: a savepoint tells whether it did. */
-  const guarded = Effect.fnUntraced(function* <A>(
-    asking: Effect.Effect<A, SqlError>,
-    group: Group
-  ) {
-    yield* sql.unsafe("SAVEPOINT sealog_gate")
-    const asked = Effect.andThen(lock, Effect.provideService(asking, Asking, own))
-    const answer = yield* Effect.exit(asked)
-    yield* unlock
-    const still = yield* Effect.exit(sql.unsafe("RELEASE SAVEPOINT sealog_gate"))
-    if (Exit.isFailure(still)) {
-      // Rows of this group that a COMMIT of the gate has left are in no journal, nor may views have
-      // them; a transaction that it began would take back that they are removed.
-      yield* Effect.exit(sql.unsafe("ROLLBACK"))
-      if (group.folded > 0) yield* ViewState.emptyAll(sql)
-      const ids = group.rows.slice(0, group.inserted).map(({ event }) => event.id)
-      if (ids.length > 0) yield* sql`DELETE FROM events WHERE ${sql.in("id", ids)}`
-      return yield* Effect.die(new Error("a gate ended the writer's transaction"))
-    }
-    return yield* answer
-  })
+  const { guarded, unlock } = GateGuard.make(sql, own)
 
   const askGates = Effect.fnUntraced(function* (voted: Voted, options: Options, group: Group) {
     const blind = policy.blind(voted.draft, views.isStale)

@@ -45,7 +45,7 @@ export class Crowded extends Data.TaggedError("Crowded")<{
 }> {}
 
 interface Dependencies {
-  /** The writer that asks; see `Group.Asking`. */
+  /** The writer that asks; see `GateGuard.Asking`. */
   readonly own: object
   readonly sql: SqlClient.SqlClient
   readonly journal: JournalWriter

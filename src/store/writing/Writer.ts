@@ -25,6 +25,7 @@ import { AttestorMissing, SignError } from "../signing/Attestor.ts"
 import { JournalError, MirrorError, mirrorError } from "../errors.ts"
 import type * as Expectation from "./Expectation.ts"
 import type { Voted } from "./Group.ts"
+import * as GateGuard from "./gateGuard.ts"
 import * as Group from "./Group.ts"
 import * as GroupRun from "./GroupRun.ts"
 import { JournalFinal, OutcomeUnknown } from "../journal/Journal.ts"
@@ -92,7 +93,7 @@ const isGroupError = (error: unknown): error is GroupError =>
 export const make = Effect.fnUntraced(function* (deps: Dependencies) {
   const { sql, journal, policy, views, hashes, settings } = deps
   const random = yield* SecureRandom.SecureRandom
-  /** Tells this writer from others; see `Group.Asking`. */
+  /** Tells this writer from others; see `GateGuard.Asking`. */
   const own = {}
   const { ask, unlock } = Group.makeAsk({ ...deps, own })
   const waiting: Array<Request> = []
@@ -267,7 +268,7 @@ export const make = Effect.fnUntraced(function* (deps: Dependencies) {
     ReadonlyArray<Receipt>,
     AppendError | ExpectationRefusal<Expectation.Expectation>
   > {
-    if ((yield* Group.Asking) === own) {
+    if ((yield* GateGuard.Asking) === own) {
       return yield* Effect.die(
         new Error("a gate or view that appends to its own ledger waits for itself")
       )
@@ -336,11 +337,11 @@ export const make = Effect.fnUntraced(function* (deps: Dependencies) {
 
   /** Ask a view between two groups. */
   const asking = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
-    Effect.provideService(effect, Group.Asking, own)
+    Effect.provideService(effect, GateGuard.Asking, own)
 
   /** Run something between two groups; a gate is asked within one, and would wait for itself. */
   const between = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
-    Effect.flatMap(Group.Asking, (asking) =>
+    Effect.flatMap(GateGuard.Asking, (asking) =>
       asking === own
         ? Effect.die(new Error("a gate or view that changes its own ledger waits for itself"))
         : turn.withPermits(1)(effect)
