@@ -100,7 +100,7 @@ export class ViewRowInvalid extends Schema.TaggedError<ViewRowInvalid>()("ViewRo
 }) {
   override get message(): string {
     return (
-      `the view ${this.view} made of event ${this.seq} a row that its table cannot hold: at ` +
+      `a row of the view ${this.view}, of event ${this.seq}, is none that the view can hold: at ` +
       `${this.path || "/"} expected ${this.expected}, found ${this.actual}`
     )
   }

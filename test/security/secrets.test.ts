@@ -190,12 +190,12 @@ const signing = (first: Signer, ...then: ReadonlyArray<Signer | undefined>) =>
 
 /** What fails elsewhere. */
 /** A view that holds what rows hold, where its table or its row takes nothing. */
-const viewOf = (version: number, unfit: boolean) =>
+const viewOf = (version: number, unfit: boolean, check = "CHECK (said = 'nothing')") =>
   View.make({
     name: "held",
     version,
     row: Schema.Struct({ id: Schema.String, said: Schema.String }),
-    columns: { id: "TEXT NOT NULL", said: "TEXT NOT NULL CHECK (said = 'nothing')" },
+    columns: { id: "TEXT NOT NULL", said: `TEXT NOT NULL ${check}` },
     key: ["id"],
     keysOf: ({ event: { keys } }) => [{ id: `${keys?.["CANARYname"]}` }],
     fold: (_row, { event: { payloadText, sessionId } }, { id }) => ({
@@ -219,6 +219,19 @@ const others: { readonly [tag: string]: Effect.Effect<unknown, unknown, Scope.Sc
     })
     assert.deepStrictEqual(heard(said(yield* failing(true))), [])
     return yield* failing(false)
+  }),
+  ViewRowInvalid: Effect.gen(function* () {
+    const directory = path.join(yield* TestLedger.directory, "ledger")
+    const view = viewOf(1, false, "")
+    const reading = Ledger.use((ledger) =>
+      Effect.andThen(
+        ledger.append(secret("a")),
+        failureOf(
+          ledger.rows(view, (sql, table) => sql`SELECT said AS id, 7 AS said FROM ${table}`)
+        )
+      )
+    )
+    return yield* Effect.provide(reading, TestLedger.layer({ directory, views: [view] }))
   }),
   ViewOutdated: Effect.gen(function* () {
     const directory = path.join(yield* TestLedger.directory, "ledger")

@@ -556,6 +556,33 @@ describe("Views", () => {
     })
   )
 
+  it.effect("are read as they type their rows, all or those that are asked for", () =>
+    Effect.gen(function* () {
+      const directory = yield* TestLedger.directory
+      yield* Effect.gen(function* () {
+        const ledger = yield* Ledger.Ledger
+        yield* ledger.appendAll([deposit("a", 5), deposit("b", 7), deposit("c", 9)])
+        assert.deepStrictEqual(yield* ledger.rows(balances), [
+          { account: "a", cents: 5 },
+          { account: "b", cents: 7 },
+          { account: "c", cents: 9 }
+        ])
+        const rich = yield* ledger.rows(
+          balances,
+          (sql, table) => sql`SELECT * FROM ${table} WHERE cents > ${5} ORDER BY cents DESC`
+        )
+        assert.deepStrictEqual(
+          rich.map(({ account, cents }) => `${account} ${cents}`),
+          ["c 9", "b 7"]
+        )
+        const some = yield* Effect.flip(
+          ledger.rows(balances, (sql, table) => sql`SELECT account, seq FROM ${table}`)
+        )
+        assertLike(some, { _tag: "ViewRowInvalid", view: "balances", seq: 1, path: "/cents" })
+      }).pipe(Effect.provide(TestLedger.layer({ directory, views: [balances] })))
+    })
+  )
+
   it.effect("hold no row without its event", () =>
     Effect.gen(function* () {
       const directory = yield* TestLedger.directory

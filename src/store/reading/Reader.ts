@@ -9,7 +9,8 @@
  */
 import type { Duration, Effect, Stream } from "effect"
 import { Context, Schema } from "effect"
-import type { SqlClient } from "effect/sql"
+import type { SqlClient, Statement } from "effect/sql"
+import type { SqlError } from "effect/sql/SqlError"
 import type { PublicKeyInvalid } from "../../core/Attestation.ts"
 import type { ChainBroken, Head } from "../../core/Chain.ts"
 import type { Checkpoint } from "../../core/Checkpoint.ts"
@@ -18,6 +19,7 @@ import type { Filter, Times } from "../../core/Filter.ts"
 import type { AnyKind } from "../../core/Kind.ts"
 import type { Operation } from "../../core/Operation.ts"
 import type { ParityReport } from "../../core/Parity.ts"
+import type { View, ViewRowInvalid } from "../../core/View.ts"
 import type { VerifyReport } from "../../core/VerifyReport.ts"
 import type { BackupReport } from "../upkeep/Backup.ts"
 import type { Manifest } from "../../core/Manifest.ts"
@@ -161,6 +163,17 @@ export class Reader extends Context.Service<
     readonly query: <A, E, R>(
       ask: (sql: SqlClient.SqlClient) => Effect.Effect<A, E, R>
     ) => Effect.Effect<A, E, R>
+    /**
+     * Rows of a view as it types them, all of them or those that `ask` selects: every column of each.
+     * Fails with `ViewRowInvalid` where one is not what the view says.
+     */
+    readonly rows: <Row, E = never, R = never>(
+      view: View<Row>,
+      ask?: (
+        sql: SqlClient.SqlClient,
+        table: Statement.Identifier
+      ) => Effect.Effect<ReadonlyArray<object>, E, R>
+    ) => Effect.Effect<ReadonlyArray<Row>, E | SqlError | ViewRowInvalid, R>
     /** Every view that the mirror holds: how far it is, and whether it was set aside. */
     readonly views: Effect.Effect<ReadonlyArray<ViewStatus>, MirrorError>
     /** How many rows there are, the first and the last, in the time of a few look-ups. */

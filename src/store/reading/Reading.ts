@@ -31,6 +31,7 @@ import * as Rows from "./Rows.ts"
 import { steady } from "../verifying/steady.ts"
 import * as Verify from "../verifying/Verify.ts"
 import * as ViewKeeper from "../views/ViewKeeper.ts"
+import * as ViewRows from "../views/viewRows.ts"
 
 type Files = FileSystem.FileSystem | Path.Path
 
@@ -100,6 +101,7 @@ export const make = Effect.fnUntraced(function* (
       Rows.typed(query?.kinds, rows.path(leaf, query)).pipe(Stream.withSpan("Ledger.path")),
     changes: (which = {}) => Rows.typed(which.kinds, Changes.make(rows, which, pulse)),
     query: (ask) => ask(sql),
+    rows: (view, ask) => ViewRows.read(sql, view, ask),
     views: ViewKeeper.statuses(sql),
     summary: rows.summary.pipe(Effect.withSpan("Ledger.summary")),
     checkpoints: Effect.map(Checkpoints.list(journal.layout, hashes), (found) =>
