@@ -143,7 +143,7 @@ export class Model {
       const first = this.#known[rows.length]
       contradiction(`${rows.length} rows, but ${visibleBefore} were known: ${show(first)} is gone`)
     }
-    this.#checkGroups()
+    this.#checkGroups(rows)
   }
 
   /** A ledger was opened after whatever happened, and holds exactly these rows. */
@@ -201,14 +201,21 @@ export class Model {
     return isTold ? { _tag: "RolledBack", to: at.seq } : { _tag: "Either" }
   }
 
-  #checkGroups(): void {
+  /**
+   * Whoever reads from the first row on meets a group whole, or none of it. What is known without that,
+   * by a checkpoint's head, may be one of its rows alone.
+   */
+  #checkGroups(rows: ReadonlyArray<Seen>): void {
+    const seqs = new Map(rows.map(({ id, seq }) => [id, seq]))
     for (const ids of this.#groups) {
-      const there = ids.filter((id) => this.isKnown(id)).length
-      if (there === 0 || there === ids.length) {
-        const seqs = ids.map((id) => this.#byId.get(id)?.seq ?? 0)
-        const isRun = seqs.every((seq, nth) => nth === 0 || seq === (seqs[nth - 1] ?? 0) + 1)
-        if (there > 0 && !isRun) contradiction(`a group lies at ${seqs.join(", ")}`)
-      } else if (!this.#partial || ids.slice(0, there).some((id) => !this.isKnown(id))) {
+      const found = ids.map((id) => seqs.get(id))
+      const there = found.filter((seq) => seq !== undefined).length
+      if (there === 0) continue
+      if (there === ids.length) {
+        const [first = 0] = found
+        const isRun = found.every((seq, nth) => seq === first + nth)
+        if (!isRun) contradiction(`a group lies at ${found.join(", ")}`)
+      } else if (!this.#partial || found.slice(0, there).includes(undefined)) {
         contradiction(`of the group ${ids.join(", ")} only ${there} of ${ids.length} are there`)
       }
     }
