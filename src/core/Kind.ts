@@ -178,26 +178,38 @@ export const decode = <K extends AnyKind>(
   kinds: ReadonlyArray<K>,
   event: Event
 ): Result.Result<Typed<K>, EventUndecodable> => {
-  const kind = kinds.find(({ types }) => types.includes(event.type))
-  if (kind === undefined) return Result.fail(unknownType(kinds, event))
-  const { type } = kind
   const { position, seq } = event
   // `type` and `payload` come from one kind, so they are a member of the union that TypeScript cannot
   // tell from here.
-  return Result.map(
-    kind.read(event),
-    (payload) => ({ type, payload, seq, event, position }) as Typed<K>
-  )
+  return Result.map(readBy(kinds, event), (read) => ({ ...read, seq, event, position }) as Typed<K>)
 }
+
+/** The first of the kinds that reads events of this type. */
+const kindOf = <K extends AnyKind>(
+  kinds: ReadonlyArray<K>,
+  event: Readable
+): Result.Result<K, EventUndecodable> => {
+  const kind = kinds.find(({ types }) => types.includes(event.type))
+  if (kind !== undefined) return Result.succeed(kind)
+  const expected = typesOf(kinds).join(" or ") || "no type at all"
+  return undecodable(event, { path: "/type", expected, actual: event.type })
+}
+
+/** What the first of the kinds that knows an event's type reads, and the type of that kind. */
+export const readBy = (
+  kinds: ReadonlyArray<AnyKind>,
+  event: Readable
+): Result.Result<{ readonly type: string; readonly payload: unknown }, EventUndecodable> =>
+  Result.flatMap(kindOf(kinds, event), (kind) =>
+    Result.map(kind.read(event), (payload) => ({ type: kind.type, payload }))
+  )
 
 /** The keys of an event that one of the kinds could have written. */
 export const fit = (
   kinds: ReadonlyArray<AnyKind>,
   event: Readable
-): Result.Result<Keys, EventUndecodable> => {
-  const kind = kinds.find(({ types }) => types.includes(event.type))
-  return kind === undefined ? Result.fail(unknownType(kinds, event)) : kind.fit(event)
-}
+): Result.Result<Keys, EventUndecodable> =>
+  Result.flatMap(kindOf(kinds, event), (kind) => kind.fit(event))
 
 /** Every type that one of the kinds reads. */
 export const typesOf = (kinds: ReadonlyArray<AnyKind>): ReadonlyArray<string> => [
@@ -207,13 +219,5 @@ export const typesOf = (kinds: ReadonlyArray<AnyKind>): ReadonlyArray<string> =>
 /** An id as a row holds it. */
 const canonical = (id: string): string => Result.getOrElse(EventId.parse(id), () => id)
 
-const undecodableOf = ({ id, seq, type }: Readable, misfit: Misfit) =>
-  new EventUndecodable({ seq, id, type, ...misfit })
-
-const undecodable = (event: Readable, misfit: Misfit) => Result.fail(undecodableOf(event, misfit))
-
-/** An event that none of the kinds reads. */
-export const unknownType = (kinds: ReadonlyArray<AnyKind>, event: Readable): EventUndecodable => {
-  const expected = typesOf(kinds).join(" or ") || "no type at all"
-  return undecodableOf(event, { path: "/type", expected, actual: event.type })
-}
+const undecodable = ({ id, seq, type }: Readable, misfit: Misfit) =>
+  Result.fail(new EventUndecodable({ seq, id, type, ...misfit }))

@@ -43,6 +43,19 @@ export interface Line {
   readonly nul: boolean
 }
 
+/** Stands for a whole file, where a finding is about no line of it. */
+export const wholeFile = (path: string): Line => ({
+  path,
+  number: 0,
+  offset: 0,
+  bytes: new Uint8Array(),
+  length: 0,
+  terminated: true,
+  tooLong: false,
+  bytesMax: 0,
+  nul: false
+})
+
 const lf = 0x0a
 
 /** Cuts chunks into lines. Lines may share memory with the chunk they came in. */

@@ -6,9 +6,10 @@
  */
 import { Result, Schema } from "effect"
 import * as Json from "./CanonicalJson.ts"
-import type { EventFields, Keys } from "./Event.ts"
+import type { Keys } from "./Event.ts"
 import type { AnyKind, EventUndecodable, Kind } from "./Kind.ts"
 import * as KindModule from "./Kind.ts"
+import type { Mirrored } from "./Parity.ts"
 import type { Value } from "./viewColumn.ts"
 import { columnOf } from "./viewColumn.ts"
 
@@ -30,22 +31,10 @@ export interface Table {
 }
 
 /** What an event says by itself: its line and its signature come later. */
-export type SealedEvent = Pick<
-  EventFields,
-  | "id"
-  | "schemaVersion"
-  | "observedAt"
-  | "recordedAt"
-  | "source"
-  | "type"
-  | "traceId"
-  | "sessionId"
-  | "domainTags"
-  | "payloadText"
-  | "payloadHash"
-  | "prevEventHash"
-  | "eventHash"
-> & { readonly parentId?: string | undefined; readonly keys?: Keys | undefined }
+export type SealedEvent = Mirrored & {
+  readonly parentId?: string | undefined
+  readonly keys?: Keys | undefined
+}
 
 /** An event as a view sees it. */
 export class Seen {
@@ -191,9 +180,7 @@ export const reader =
     // Type and payload come from one kind, or no kind is named: `Fact` says so, TypeScript cannot.
     const fact = (of: string, payload: unknown) => ({ type: of, payload, seq, event }) as Fact<K>
     if (kinds === undefined) return Result.succeed(fact(type, seen.payload))
-    const kind = kinds.find(({ types }) => types.includes(type))
-    if (kind === undefined) return Result.fail(KindModule.unknownType(kinds, seen))
-    return Result.map(kind.read(seen), (payload) => fact(kind.type, payload))
+    return Result.map(KindModule.readBy(kinds, seen), (read) => fact(read.type, read.payload))
   }
 
 /** The types that a view sees; all where undefined. */

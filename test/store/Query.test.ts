@@ -356,6 +356,23 @@ describe("an index that says of a row what is not so", () => {
       })
   )
 
+  it.effect("a page may have any limit that a query has", () =>
+    Effect.gen(function* () {
+      const directory = yield* TestLedger.directory
+      yield* using({ directory }, (ledger) =>
+        Effect.gen(function* () {
+          yield* ledger.appendAll([named("a"), named("b")])
+          for (const limit of [2, 3, Number.MAX_SAFE_INTEGER]) {
+            const { events, next } = yield* ledger.page({ limit })
+            assert.deepStrictEqual([events.length, next], [2, undefined])
+          }
+          const none = yield* ledger.page({ limit: 0 })
+          assert.deepStrictEqual([none.events.length, none.next?.seq], [0, 0])
+        })
+      )
+    })
+  )
+
   it.effect("a mirror of before is brought up to what is asked now", () =>
     Effect.gen(function* () {
       const directory = yield* TestLedger.directory

@@ -46,7 +46,7 @@ const page = Effect.fnUntraced(function* <K extends AnyKind = never>(
   query: Query<K> = {}
 ) {
   const { after = Chain.start, last, limit = pageRows } = query
-  const more = last === undefined ? limit + 1 : query.limit
+  const more = last === undefined ? Math.min(limit + 1, Number.MAX_SAFE_INTEGER) : query.limit
   const found = yield* rows.events({ ...query, limit: more }).pipe(Stream.runCollect)
   const events = last === undefined ? found.slice(0, limit) : found
   const next = found.length > events.length ? (events.at(-1)?.position ?? after) : undefined

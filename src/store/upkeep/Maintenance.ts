@@ -357,7 +357,7 @@ export const make = Effect.fnUntraced(function* (deps: Dependencies) {
     const outcome = yield* Effect.catchCause(work, (cause) => fatal(folder, plan, cause))
     yield* clearMarker
     // Where this fails the next group does it, before anything is asked of them.
-    yield* Effect.exit(Effect.andThen(views.reload, views.bringUp(target.head.seq)))
+    yield* Effect.exit(views.bringUp(target.head.seq))
     return Operations.toldOf(yield* Path.Path, folder, plan, outcome)
   })
 

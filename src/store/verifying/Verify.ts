@@ -13,6 +13,7 @@ import * as Attestation from "../../core/Attestation.ts"
 import * as Chain from "../../core/Chain.ts"
 import type { Checkpoint } from "../../core/Checkpoint.ts"
 import type * as Hashes from "../../core/Hashes.ts"
+import * as Segment from "../../core/Segment.ts"
 import type { Line } from "../../core/Segment.ts"
 import * as Signing from "../../core/Signing.ts"
 import * as Checkpoints from "../upkeep/Checkpoints.ts"
@@ -45,19 +46,6 @@ export interface VerifyOptions {
 
 const withoutMirror: ReadonlyArray<Level> = ["parents", "index", "parity"]
 
-/** The place of a finding that is about a whole file. */
-const wholeFile = (path: string): Line => ({
-  path,
-  number: 0,
-  offset: 0,
-  bytes: new Uint8Array(),
-  length: 0,
-  terminated: true,
-  tooLong: false,
-  bytesMax: 0,
-  nul: false
-})
-
 /** What the names of the files and their sizes say. */
 const checkFile = (
   verifier: Chain.Verifier,
@@ -66,10 +54,10 @@ const checkFile = (
 ): void => {
   const next = verifier.rows + 1
   if (segment !== next) {
-    verifier.fail("rows", wholeFile(path), "", reason("segment_misnamed", next, segment))
+    verifier.fail("rows", Segment.wholeFile(path), "", reason("segment_misnamed", next, segment))
   }
   if (bytes === 0 && !isLast) {
-    verifier.fail("rows", wholeFile(path), "", reason("segment_empty", "rows", 0))
+    verifier.fail("rows", Segment.wholeFile(path), "", reason("segment_empty", "rows", 0))
   }
 }
 
@@ -82,7 +70,7 @@ const checkManifest = Effect.fnUntraced(function* (
   const found = yield* Manifests.look(layout, hashes)
   if (found._tag !== "Damaged") return
   const { actual, expected } = found
-  const place = wholeFile(layout.manifest)
+  const place = Segment.wholeFile(layout.manifest)
   verifier.remark("checkpoints", place, "", reason("manifest_damaged", expected, actual))
 })
 
@@ -128,7 +116,12 @@ const checkHeld = (
   const signing = held?.state?._tag === "Signed" ? held.state.signing : undefined
   const [expected, actual] = [rows, signing].map(Signing.describeLineage)
   if (isUnsigned || expected === actual) return
-  verifier.fail("index", wholeFile(path), "", reason("lineage_differs", `${expected}`, `${actual}`))
+  verifier.fail(
+    "index",
+    Segment.wholeFile(path),
+    "",
+    reason("lineage_differs", `${expected}`, `${actual}`)
+  )
 }
 
 /** Verify a journal, and its mirror where one is given. Damage is an answer, not an error. */
@@ -165,7 +158,7 @@ export const journal: (
   })
   const { files, misplaced } = yield* reader.listing
   for (const { actual, expected, path } of misplaced) {
-    verifier.fail("rows", wholeFile(path), "", reason("foreign_file", expected, actual))
+    verifier.fail("rows", Segment.wholeFile(path), "", reason("foreign_file", expected, actual))
   }
   for (const [nth, file] of files.entries()) {
     const isLast = nth === files.length - 1

@@ -14,6 +14,7 @@ import type * as Hashes from "../../core/Hashes.ts"
 import * as Merkle from "../../core/Merkle.ts"
 import * as Op from "../../core/Operation.ts"
 import * as Row from "../../core/Row.ts"
+import * as Segment from "../../core/Segment.ts"
 import type { Line } from "../../core/Segment.ts"
 import * as Signing from "../../core/Signing.ts"
 import type { Level, Reason } from "../../core/VerifyReport.ts"
@@ -31,19 +32,6 @@ const reason = (kind: string, expected: string | number, actual: string | number
   kind,
   expected,
   actual
-})
-
-/** A finding about a file that is no journal's. */
-const fileLine = (path: string): Line => ({
-  path,
-  number: 0,
-  offset: 0,
-  bytes: new Uint8Array(),
-  length: 0,
-  terminated: true,
-  tooLong: false,
-  bytesMax: 0,
-  nul: false
 })
 
 /** What states a size: the row there, its end, and what to call it. */
@@ -227,8 +215,8 @@ const statedIn = Effect.fnUntraced(function* (
         moved.find((move) => move.name === name)
       )
     ) {
-      verifier.remark("checkpoints", fileLine(path), "", why)
-    } else verifier.fail("checkpoints", fileLine(path), "", why, 0)
+      verifier.remark("checkpoints", Segment.wholeFile(path), "", why)
+    } else verifier.fail("checkpoints", Segment.wholeFile(path), "", why, 0)
   }
   return all
 })
@@ -246,13 +234,13 @@ const checkOrder = (
     const { size } = checkpoint
     if (before !== undefined && size < before.size) {
       const why = reason("checkpoint_order", `at least ${before.size} rows`, `${size} rows`)
-      verifier.fail("checkpoints", fileLine(path), "", why, size)
+      verifier.fail("checkpoints", Segment.wholeFile(path), "", why, size)
     }
     before = checkpoint
     for (const { operation } of checkpoint.rollbacks) {
       if (known.has(operation)) continue
       const why = reason("operation_missing", `the folder of ${operation}`, "none")
-      verifier.fail("checkpoints", fileLine(path), "", why, size)
+      verifier.fail("checkpoints", Segment.wholeFile(path), "", why, size)
     }
   }
 }
@@ -293,13 +281,13 @@ const cutHistory = Effect.fnUntraced(function* (
   if (!Op.isRollback(plan) || plan.checkpoint === null || plan.root === null) return
   const { from, root } = plan
   const fail = (why: Reason, path = folder, seq = from.seq) =>
-    verifier.fail("checkpoints", fileLine(path), "", why, seq)
+    verifier.fail("checkpoints", Segment.wholeFile(path), "", why, seq)
   const to = yield* findCheckpoint(reader, operations, plan.checkpoint, hashes)
   if (to === undefined) {
     const why = reason("checkpoint_missing", `checkpoint ${plan.checkpoint}`, "none")
     // One that was damaged was set aside with what it said: what it began with cannot be known.
     if (!isSetAside(operations, plan.checkpoint)) return fail(why)
-    return verifier.remark("checkpoints", fileLine(folder), "", why)
+    return verifier.remark("checkpoints", Segment.wholeFile(folder), "", why)
   }
   // Its rows go on from the checkpoint's lineage, whose key the rows before it have confirmed.
   const signatures =
@@ -338,7 +326,7 @@ const cutHistory = Effect.fnUntraced(function* (
   for (const { line, offset, path, reason: why, seq } of report._tag === "Damaged"
     ? report.failures
     : []) {
-    verifier.fail("checkpoints", { ...fileLine(path), number: line, offset }, "", why, seq)
+    verifier.fail("checkpoints", { ...Segment.wholeFile(path), number: line, offset }, "", why, seq)
   }
   if (own.last.leafHash !== from.leafHash) {
     fail(reason("cut_head", from.leafHash, own.last.leafHash))
@@ -380,7 +368,7 @@ export const begin = Effect.fnUntraced(function* (
   const { foreign, numbers } = yield* Checkpoints.numbersIn(layout.checkpoints)
   for (const path of foreign) {
     const why = reason("foreign_file", "a checkpoint", "a foreign file")
-    verifier.fail("checkpoints", fileLine(path), "", why, 0)
+    verifier.fail("checkpoints", Segment.wholeFile(path), "", why, 0)
   }
   const own = yield* statedIn(layout.checkpoints, hashes, verifier, numbers)
   const operations = yield* Operations.list(layout, hashes)
@@ -402,8 +390,8 @@ export const begin = Effect.fnUntraced(function* (
       if (level === "index") wrongTree = why
       else if (why.kind.endsWith("signature_missing")) {
         // Made while nobody could sign: it states what it states, and nobody vouches for it.
-        verifier.remark(level, fileLine(path), "", why)
-      } else verifier.fail(level, fileLine(path), "", why, seq)
+        verifier.remark(level, Segment.wholeFile(path), "", why)
+      } else verifier.fail(level, Segment.wholeFile(path), "", why, seq)
     },
     signatures && { signatures, signing: () => verifier.signing }
   )
@@ -412,12 +400,13 @@ export const begin = Effect.fnUntraced(function* (
     // Where rows were changed the tree over what they were is not at fault.
     const isSound = !(["rows", "seal", "lines"] as const).some((level) => verifier.hasFailed(level))
     if (wrongTree !== undefined && isSound) {
-      verifier.fail("index", fileLine(layout.mirror), "", wrongTree, 0)
+      verifier.fail("index", Segment.wholeFile(layout.mirror), "", wrongTree, 0)
     }
     for (const found of operations) {
       const { folder, plan } = found
       const oddity = oddityOf(found)
-      if (oddity !== undefined) verifier.remark("checkpoints", fileLine(folder), "", oddity)
+      if (oddity !== undefined)
+        verifier.remark("checkpoints", Segment.wholeFile(folder), "", oddity)
       if (plan === undefined || !Operations.isCarriedOut(found)) continue
       yield* cutHistory(reader, operations, { folder, plan }, hashes, verifier, signatures)
     }

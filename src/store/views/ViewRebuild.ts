@@ -73,8 +73,7 @@ export const make = (deps: Dependencies): Views["Service"] => {
     writer.exclusively(
       Effect.gen(function* () {
         const generation = (keeper.rowOf(view.name)?.generation ?? 0) + 1
-        const tables = view.tables.map(({ name }) => name)
-        yield* ViewTables.drop(sql, tables, ViewTables.aside)
+        yield* ViewTables.drop(sql, ViewTables.namesOf(view), ViewTables.aside)
         yield* ViewTables.create(sql, view.tables, ViewTables.aside, generation)
         const fold = ViewFold.into(view, ViewTables.aside)
         return { view, fold, seq: 0, rollbacks: writer.rollbacks(), generation } as Aside
@@ -130,9 +129,9 @@ export const make = (deps: Dependencies): Views["Service"] => {
     view: Bound,
     end: (aside: Aside) => Effect.Effect<A, Building>
   ): Effect.Effect<A, ViewError> => {
-    const tables = view.tables.map(({ name }) => name)
+    const drop = ViewTables.drop(sql, ViewTables.namesOf(view), ViewTables.aside)
     // Where it cannot be dropped now, the next opening does it.
-    const clear = Effect.ignore(writer.alone(ViewTables.drop(sql, tables, ViewTables.aside)))
+    const clear = Effect.ignore(writer.alone(drop))
     return Effect.gen(function* () {
       const aside = yield* begin(view)
       yield* unlessRolledBack(aside)(reach(aside))
@@ -157,9 +156,8 @@ export const make = (deps: Dependencies): Views["Service"] => {
       yield* catchUp(aside)
       const { seq: done } = aside
       yield* tell({ task: `view ${view.name}`, done, total: done, unit: "rows" })
-      const tables = view.tables.map(({ name }) => name)
       const row = ViewPrepare.rowOf(view, generation, aside.seq)
-      yield* ViewTables.swap(sql, tables)
+      yield* ViewTables.swap(sql, ViewTables.namesOf(view))
       yield* ViewState.put(sql, row)
       return ViewKeeper.statusOf(row)
     }).pipe(

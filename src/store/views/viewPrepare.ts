@@ -15,14 +15,12 @@ import type { ViewRow } from "./viewState.ts"
 import * as ViewState from "./viewState.ts"
 import * as ViewTables from "./viewTables.ts"
 
-const tablesOf = (view: Bound): ReadonlyArray<string> => view.tables.map(({ name }) => name)
-
 /** What is to be known of a view whose tables were made just now. */
 export const rowOf = (view: Bound, generation: number, seq: number): ViewRow => ({
   name: view.name,
   version: view.version,
   definition: ViewTables.definitionOf(view),
-  tables: JSON.stringify(tablesOf(view)),
+  tables: JSON.stringify(ViewTables.namesOf(view)),
   insert_only: view.insertOnly ? 1 : 0,
   generation,
   seq,
@@ -42,14 +40,14 @@ const isPossible = (view: Bound, row: ViewRow, head: number): boolean => {
   return !ViewState.isSpoilt(row) && isSame && row.seq <= head
 }
 
-/** Make the views ready that are not; the names of those that have to take in everything again. */
+/** Make the views ready that are not, as the mirror knows them; the names of those that have to take in everything again. */
 export const prepare = Effect.fnUntraced(function* (
   sql: SqlClient.SqlClient,
   views: ReadonlyArray<Bound>,
+  stored: ReadonlyMap<string, ViewRow>,
   head: number,
   onChange: "rebuild" | "refuse"
 ): Effect.fn.Return<ReadonlySet<string>, ViewOutdated | SqlError> {
-  const stored = new Map((yield* ViewState.all(sql)).map((row) => [row.name, row]))
   const changed: Array<Bound> = []
   for (const view of views) {
     const row = stored.get(view.name)
@@ -60,15 +58,17 @@ export const prepare = Effect.fnUntraced(function* (
     } else if (row === undefined || !isPossible(view, row, head)) changed.push(view)
     else if (!(yield* ViewTables.areThere(sql, view.tables))) changed.push(view)
   }
-  const claimed = new Set(views.flatMap(tablesOf))
-  const standing = new Set(views.filter((view) => !changed.includes(view)).flatMap(tablesOf))
+  const claimed = new Set(views.flatMap(ViewTables.namesOf))
+  const standing = new Set(
+    views.filter((view) => !changed.includes(view)).flatMap(ViewTables.namesOf)
+  )
   const isNamed = ({ name }: ViewRow) => views.some((view) => view.name === name)
   const gone = [...stored.values()].filter(
     (row) => !isNamed(row) && ViewState.tablesOf(row).some((table) => claimed.has(table))
   )
   const remade = changed.flatMap(({ name }) => stored.get(name) ?? [])
   const old = [...gone, ...remade].flatMap(ViewState.tablesOf)
-  const dropped = new Set([...old, ...changed.flatMap(tablesOf)])
+  const dropped = new Set([...old, ...changed.flatMap(ViewTables.namesOf)])
   yield* Effect.gen(function* () {
     // What a crash has left of a view that was being made anew.
     yield* ViewTables.drop(sql, [...claimed], ViewTables.aside)

@@ -86,6 +86,10 @@ export const areThere = (
     orElse: () => Effect.succeed(true)
   })
 
+/** The names of a view's tables, in their place. */
+export const namesOf = ({ tables }: View.Declared): ReadonlyArray<string> =>
+  tables.map(({ name }) => name)
+
 /** Make the tables of a view, empty. */
 export const create = Effect.fnUntraced(function* (
   sql: SqlClient.SqlClient,

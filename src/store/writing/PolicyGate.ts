@@ -14,7 +14,7 @@ import type { SqlError } from "effect/sql/SqlError"
 import * as Json from "../../core/CanonicalJson.ts"
 import type { CompleteDraft } from "../../core/Draft.ts"
 import type { AnyKind, Kind } from "../../core/Kind.ts"
-import { typesOf } from "../../core/Kind.ts"
+import { readBy, typesOf } from "../../core/Kind.ts"
 import * as Policy from "../../core/Policy.ts"
 import * as Timestamp from "../../core/Timestamp.ts"
 
@@ -100,13 +100,9 @@ const typed = <K extends AnyKind, E, R>(
 ): Effect.Effect<Policy.Vote, E, R> => {
   // Type and payload come from one kind, or no kind is named: `Typed` says so, TypeScript cannot.
   if (kinds === undefined) return on(draft as Typed<K>)
-  const kind = kinds.find(({ types }) => types.includes(draft.type))
-  if (kind === undefined) return Effect.succeed(Policy.reject(`no kind reads ${draft.type}`))
   const { id, payload, type } = draft
-  const read = kind.read({ seq: 0, id, type, payload })
-  if (Result.isSuccess(read)) {
-    return on({ ...draft, type: kind.type, payload: read.success } as Typed<K>)
-  }
+  const read = readBy(kinds, { seq: 0, id, type, payload })
+  if (Result.isSuccess(read)) return on({ ...draft, ...read.success } as Typed<K>)
   const { actual, expected, path } = read.failure
   return Effect.succeed(Policy.reject(`at ${path} expected ${expected}, found ${actual}`))
 }
