@@ -215,12 +215,10 @@ export const make = ({ hashes, journal, sql, views }: Dependencies) => {
     const failed = mirrorError("prepare its views")
     yield* Effect.mapError(load, failed)
     const before = stored
-    // In one transaction: until it ends, readers see the views that were there.
     const changed = yield* ViewPrepare.prepare(sql, views, before, head, onChange).pipe(
-      Effect.tap(() => catchUp(head)),
-      sql.withTransaction,
       Effect.catchTag("SqlError", (error) => Effect.fail(failed(error)))
     )
+    yield* catchUp(head)
     return kept.flatMap(({ view }): ReadonlyArray<ViewAction> => {
       const row = stored.get(view.name)
       const isNew = changed.has(view.name)
