@@ -78,7 +78,6 @@ const judged: ReadonlyArray<readonly [call: RegExp, why: string]> = [
   [/^store\/viewTables\.ts: unsafe\(creation\(sql, table, naming\)\)$/, "names and types"],
   [/^store\/viewTables\.ts: unsafe\(`(?:DROP|CREATE) INDEX (?:IF EXISTS )?\$\{called\}/, "names"],
   [/^store\/viewTables\.ts: unsafe\(`(?:DROP|ALTER) TABLE .*\$\{quoted\(/, "names"],
-  [/^store\/ViewKeeper\.ts: prepare\(sql, views, before, head, onChange\)$/, "no SQL"],
   [/^store\/Replay\.ts: literal\(table\)$/, "one of two literals, IndexTable"],
   [/^store\/statements\.ts: unsafe\(text, params\)$/, "texts of `remembered`, values bound"],
   [

@@ -56,6 +56,12 @@ const histories: { readonly [name: string]: Struck } = {
       append({ _tag: "Conflict", nth: 0, name: "x" }, { _tag: "Again", nth: 1, name: "d" })
     ]
   },
+  "views of another version": {
+    config: { ...plain, gated: true },
+    faults: [],
+    from: 2,
+    steps: [append(rows("a", "b")), append(rows("cc")), { _tag: "Redeclare" }, append(rows("d"))]
+  },
   "a torn tail, cut": { config: plain, faults: [], steps: [append(rows("a")), ...torn] },
   "a row in the page cache alone": {
     config: plain,

@@ -45,6 +45,8 @@ export type Step =
   /** The ledger is closed, damaged where it lies, diagnosed and repaired. */
   | { readonly _tag: "Repair"; readonly damage: Damage }
   | { readonly _tag: "Reopen" }
+  /** The ledger is closed, and opened with views of the next version. */
+  | { readonly _tag: "Redeclare" }
   | { readonly _tag: "Fault"; readonly fault: FaultyDisk.Fault }
   | { readonly _tag: "Mend" }
   /** The machine dies at once. */
@@ -281,7 +283,7 @@ class Steps {
       case 4:
         return { _tag: "Backup", name: this.#name() }
       case 5:
-        return { _tag: "Reopen" }
+        return { _tag: dice.pick("Reopen", "Redeclare") }
       case 6:
       case 8:
       case 9:

@@ -22,7 +22,7 @@ import type { Seen } from "./Model.ts"
 import { Paper } from "./Paper.ts"
 import { shrink } from "./shrink.ts"
 import { rowsOf, Upkeep } from "./Upkeep.ts"
-import { checkViews, views } from "./views.ts"
+import { checkViews, viewsOf } from "./views.ts"
 
 type Service = Ledger.Ledger["Service"]
 type Named = Draft & { readonly id: string }
@@ -67,6 +67,10 @@ const troubles: ReadonlySet<string> = new Set([
   "MirrorBehind"
 ])
 
+/** Whether it is done to a ledger that is closed. */
+const isEnd = ({ _tag }: Step): boolean =>
+  _tag === "Reopen" || _tag === "Redeclare" || _tag === "Repair"
+
 const toldTags: { readonly [tag: string]: "unknown" | "nothing" } = { OutcomeUnknown: "unknown" }
 
 /**
@@ -85,7 +89,10 @@ class Run {
   readonly #model: Model
   readonly #paper: Paper
   readonly #upkeep: Upkeep
-  readonly #layer: Layer.Layer<Ledger.Ledger, Ledger.OpenError>
+  /** The version of the views that it is opened with. */
+  #version = 1
+  /** Whether it was opened with another one before. */
+  #redeclared = false
   #cursor = 0
   #deathsBefore = 0
   #backups: Array<{ readonly at: string; readonly rows: ReadonlyArray<Seen> }> = []
@@ -98,18 +105,21 @@ class Run {
   readonly #marks: Marks
 
   constructor(disk: FaultyDisk.FaultyDisk, history: History, marks: Marks) {
-    const { cortex, gated, groupRowsMax, segmentBytesMax } = history.config
+    const { cortex } = history.config
     this.#marks = marks
     this.#disk = disk
     this.#history = history
     this.#model = new Model(cortex)
     this.#paper = new Paper(disk.fileSystem, cortex)
     this.#upkeep = new Upkeep(disk, history.config, this.#model, this.#paper)
-    const settings = { groupRowsMax, segmentBytesMax, disk, views: gated ? views : [] }
+  }
+
+  get #layer(): Layer.Layer<Ledger.Ledger, Ledger.OpenError> {
+    const { cortex, gated, groupRowsMax, segmentBytesMax } = this.#history.config
+    const views = gated ? viewsOf(this.#version) : []
     const rules = gated ? [rule, gate] : [rule]
-    this.#layer = TestLedger.layer(
-      cortex ? { ...settings, rules, file: "/ledger.jsonl" } : { ...settings, rules }
-    )
+    const settings = { groupRowsMax, segmentBytesMax, disk: this.#disk, views, rules }
+    return TestLedger.layer(cortex ? { ...settings, file: "/ledger.jsonl" } : settings)
   }
 
   /** Whether the machine died since this life began. */
@@ -195,7 +205,7 @@ class Run {
         const operations = yield* ledger.operations
         const checkpoints = yield* ledger.checkpoints
         const isViewed = this.#history.config.gated && ledger.opened._tag !== "ReadOnly"
-        if (isViewed) yield* checkViews(ledger)
+        if (isViewed) yield* checkViews(ledger, viewsOf(this.#version))
         return { rows, report, parity, operations, checkpoints }
       })
       const exit = yield* Effect.exit(check)
@@ -222,10 +232,13 @@ class Run {
         contradiction(`the mirror was ahead: ${JSON.stringify(ledger.opened)}`)
       }
       const isClean = ledger.opened._tag === "Clean"
-      if (mustBeClean && !isClean) contradiction(`not clean: ${JSON.stringify(ledger.opened)}`)
+      const isMadeAnew = this.#redeclared && this.#history.config.gated
+      if (mustBeClean && !isClean && !isMadeAnew)
+        contradiction(`not clean: ${JSON.stringify(ledger.opened)}`)
       yield* this.#paper.checkCut(ledger.opened)
       yield* this.#upkeep.look(ledger)
       this.#compared = true
+      this.#redeclared = false
     })
   }
 
@@ -237,7 +250,11 @@ class Run {
         this.#cursor++
         this.#marks.steps.push((yield* this.#disk.operations).length)
         if (step._tag === "Repair") this.#damage = step.damage
-        if (step._tag === "Reopen" || step._tag === "Repair") return
+        if (step._tag === "Redeclare") {
+          this.#version++
+          this.#redeclared = true
+        }
+        if (isEnd(step)) return
         yield* this.#step(ledger, step)
       }
     })
@@ -279,6 +296,7 @@ class Run {
       case "Die":
         return step.by === "kill" ? this.#disk.kill : this.#disk.powerCut
       case "Reopen":
+      case "Redeclare":
       case "Repair":
         return Effect.void
     }

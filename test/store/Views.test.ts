@@ -9,6 +9,9 @@ import * as Policy from "../../src/core/Policy.ts"
 import * as View from "../../src/core/View.ts"
 import * as Ledger from "../../src/store/Ledger.ts"
 import * as PolicyGate from "../../src/store/writing/PolicyGate.ts"
+import * as SealogNode from "../../src/platform/SealogNode.ts"
+import * as Progress from "../../src/store/Progress.ts"
+import { Reader } from "../../src/store/reading/Reader.ts"
 import * as Views from "../../src/store/views/Views.ts"
 import * as TestLedger from "../../src/testing/TestLedger.ts"
 import {
@@ -303,6 +306,30 @@ describe("Views", () => {
       yield* Effect.gen(function* () {
         assert.deepStrictEqual(yield* inBalances, ["a 10 1", "b 20 2"])
       }).pipe(Effect.provide(TestLedger.layer({ directory, views: [checked] })))
+    })
+  )
+
+  it.effect("are for readers what they were, until they have been made anew at opening", () =>
+    Effect.gen(function* () {
+      const directory = yield* TestLedger.directory
+      const drafts = Array.from({ length: 300 }, (_, n) => deposit(`a${n % 3}`, 1))
+      yield* Ledger.Ledger.use((ledger) =>
+        Effect.andThen(ledger.appendAll(drafts), ledger.appendAll(drafts))
+      ).pipe(Effect.provide(TestLedger.layer({ directory, views: [balances] })))
+      const seen: Array<string> = []
+      const look = Effect.gen(function* () {
+        const reader = yield* Reader
+        const found = yield* reader.rows(balances)
+        seen.push(found.map(({ cents }) => cents).join())
+      }).pipe(Effect.provide(Layer.fresh(SealogNode.layerReader({ directory }))), Effect.orDie)
+      const opening = Layer.build(
+        TestLedger.layer({ directory, views: [balancesOf(2, { unit: 10 })] })
+      ).pipe(Effect.scoped)
+      yield* Effect.provideService(opening, Progress.Progress, () => look)
+      assert.isAtLeast(seen.length, 2)
+      assert.deepStrictEqual([...new Set(seen)], ["200,200,200"])
+      yield* look
+      assert.strictEqual(seen.at(-1), "2000,2000,2000")
     })
   )
 

@@ -3,8 +3,9 @@
  * after which a view holds anything but what its events make.
  */
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Exit } from "effect"
+import { Effect, Exit, Layer } from "effect"
 import * as Ledger from "../../src/store/Ledger.ts"
+import { ReadSql } from "../../src/store/mirror/ReadSql.ts"
 import * as Views from "../../src/store/views/Views.ts"
 import type { Fault } from "../../src/testing/FaultyDisk.ts"
 import * as FaultyDisk from "../../src/testing/FaultyDisk.ts"
@@ -44,6 +45,8 @@ const works: {
     /** The version of `balances` that it is done with. */
     readonly version: number
     readonly work: Effect.Effect<unknown, unknown, Ledger.Ledger | Views.Views>
+    /** Readers have the whole view all the time. */
+    readonly stands?: boolean
   }
 } = {
   "an append": {
@@ -52,9 +55,10 @@ const works: {
   },
   "making one anew": {
     version: 1,
+    stands: true,
     work: Views.Views.use((views) => views.rebuild(viewsOf(1)[0]))
   },
-  "opening after a change": { version: 2, work: Effect.void },
+  "opening after a change": { version: 2, stands: true, work: Effect.void },
   "a rollback": { version: 1, work: Ledger.Ledger.use((ledger) => ledger.rollback(1, by)) },
   "making the mirror anew": { version: 1, work: Ledger.Ledger.use((ledger) => ledger.rebuild(by)) }
 }
@@ -69,8 +73,15 @@ const hows: ReadonlyArray<Fault> = [
 
 const on = ["statement", "commit"] as const
 
+/** What readers of another process see of `a`, whose balance no later append changes. */
+const seen = (disk: FaultyDisk.FaultyDisk) =>
+  ReadSql.use((sql) => sql`SELECT cents FROM balances WHERE account = 'a'`).pipe(
+    Effect.map((rows) => rows.map((row) => ({ ...row }))),
+    Effect.provide(Layer.fresh(disk.openMirror.reading("/ledger/mirror.sqlite")))
+  )
+
 /** Do the work with a fault at its nth statement; whether the fault struck. */
-const struckAt = ({ version, work }: (typeof works)[string], how: Fault, nth: number) =>
+const struckAt = ({ stands, version, work }: (typeof works)[string], how: Fault, nth: number) =>
   Effect.gen(function* () {
     const disk = yield* FaultyDisk.make({ seed: nth })
     yield* Effect.exit(fill).pipe(Effect.provide(TestLedger.layer({ disk, views: viewsOf(1) })))
@@ -88,6 +99,10 @@ const struckAt = ({ version, work }: (typeof works)[string], how: Fault, nth: nu
     const struck = yield* disk.struck
     const isDead = (yield* disk.deaths).length > 0
     yield* disk.mend
+    // Of a mirror that is lost nothing stands.
+    const isLost = "crash" in how && how.crash === "powerCut"
+    if (stands === true && !isLost)
+      assert.deepStrictEqual(yield* seen(disk), [{ cents: 4 }], `nth ${nth}`)
     yield* Effect.gen(function* () {
       const ledger = yield* Ledger.Ledger
       yield* check(version)

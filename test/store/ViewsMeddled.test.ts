@@ -137,6 +137,37 @@ describe("Views that somebody meddled with", () => {
     )
   }
 
+  it.effect("have their indexes again after the next opening", () =>
+    Effect.gen(function* () {
+      const directory = yield* TestLedger.directory
+      const layer = () => TestLedger.layer({ directory, views: declared })
+      const indexes = Ledger.Ledger.use((ledger) =>
+        ledger.query(
+          (sql) => sql<{ readonly table: string; readonly column: string }>`
+            SELECT s.tbl_name AS "table", i.name AS "column"
+            FROM sqlite_schema s, pragma_index_info(s.name) i
+            WHERE s.type = 'index' AND s.name LIKE 'sealog_balances_%'`
+        )
+      ).pipe(Effect.map((rows) => rows.map((row) => ({ ...row }))))
+      const made = [{ table: "balances", column: "cents" }]
+      const [name] = yield* Ledger.Ledger.use((ledger) =>
+        Effect.andThen(
+          ledger.append(deposit("a", 1)),
+          ledger.query(
+            (sql) => sql<{ readonly name: string }>`
+              SELECT name FROM sqlite_schema WHERE name LIKE 'sealog_balances_%'`
+          )
+        )
+      ).pipe(Effect.provide(layer()))
+      assert.deepStrictEqual(yield* Effect.provide(indexes, layer()), made)
+      yield* meddle(directory, `DROP INDEX ${name?.name}`)
+      assert.deepStrictEqual(yield* Effect.provide(indexes, layer()), made)
+      yield* meddle(directory, "CREATE TABLE other AS SELECT * FROM balances")
+      yield* meddle(directory, "DROP TABLE balances; ALTER TABLE other RENAME TO balances")
+      assert.deepStrictEqual(yield* Effect.provide(indexes, layer()), made)
+    })
+  )
+
   it.effect("give their table to another view that is declared in their place", () =>
     Effect.gen(function* () {
       const directory = yield* TestLedger.directory

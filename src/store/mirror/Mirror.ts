@@ -26,6 +26,7 @@ import { MirrorError, mirrorError } from "../errors.ts"
 import * as Statements from "./statements.ts"
 import * as ViewState from "../views/viewState.ts"
 import * as TimeBlocks from "./TimeBlocks.ts"
+import { transacting } from "./transacting.ts"
 
 /** The mirror holds another content under an id that the journal holds too. */
 export class RowDiffers extends Schema.TaggedError<RowDiffers>()("RowDiffers", {
@@ -448,7 +449,7 @@ export const insert = Effect.fn("Mirror.insert")(function* (
   const sql = yield* SqlClient.SqlClient
   return yield* put(sql, [event]).pipe(
     Effect.map((inserted): "inserted" | "present" => (inserted === 1 ? "inserted" : "present")),
-    sql.withTransaction,
+    transacting(sql),
     Effect.catchTag("SqlError", (error) => Effect.fail(mirrorError("insert an event")(error)))
   )
 })

@@ -11,6 +11,7 @@ import * as durable from "../journal/durable.ts"
 import type { JournalError, MirrorError } from "../errors.ts"
 import { journalError, mirrorError } from "../errors.ts"
 import * as TimeBlocks from "./TimeBlocks.ts"
+import { transacting } from "./transacting.ts"
 import * as ViewState from "../views/viewState.ts"
 
 const pageRows = 500
@@ -131,7 +132,7 @@ export const cut = Effect.fnUntraced(function* (
     yield* sql`DELETE FROM sealog_state WHERE seq > ${until} AND name <> 'lineage'`
     yield* ViewState.cut(sql, until)
   }).pipe(
-    sql.withTransaction,
+    transacting(sql),
     Effect.catchTag("SqlError", (error) => Effect.fail(mirrorError("remove rows")(error)))
   )
   yield* removing(sql, change)

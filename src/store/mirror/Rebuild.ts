@@ -18,6 +18,7 @@ import * as MirrorCut from "./MirrorCut.ts"
 import * as MirrorSigning from "./MirrorSigning.ts"
 import * as MirrorTree from "./MirrorTree.ts"
 import { Progress } from "../Progress.ts"
+import { transacting } from "./transacting.ts"
 import * as Replay from "./Replay.ts"
 import type { Ground } from "../upkeep/Rollback.ts"
 import type { ViewKeeper } from "../views/ViewKeeper.ts"
@@ -58,7 +59,7 @@ export const rebuild = Effect.fnUntraced(function* (
       actual: `row ${end.seq} of leaf hash ${end.leafHash}`
     })
   })
-  return yield* MirrorCut.removing(sql, sql.withTransaction(change)).pipe(
+  return yield* MirrorCut.removing(sql, transacting(sql)(change)).pipe(
     // What it made of the views went with the transaction.
     Effect.onError(() => Effect.ignore(views.reload)),
     Effect.catchTag("SqlError", (error) => Effect.fail(mirrorError("be made anew")(error)))

@@ -20,6 +20,7 @@ import { mirrorError, RowDamaged } from "../errors.ts"
 import type { JournalReader, Place } from "../journal/Journal.ts"
 import * as Mirror from "./Mirror.ts"
 import * as MirrorTree from "./MirrorTree.ts"
+import { transacting } from "./transacting.ts"
 
 /** What a replay did, and how both legs compare afterwards. */
 export class ReplayReport extends Schema.Class<ReplayReport>("sealog/ReplayReport")({
@@ -224,7 +225,7 @@ export const replayBatch = (
     )
     return inserted
   }).pipe(
-    sql.withTransaction,
+    transacting(sql),
     Effect.catchTag("SqlError", (error) => Effect.fail(mirrorError("take in rows")(error)))
   )
 
@@ -237,7 +238,7 @@ export const putBatch = (
     sql,
     rows.map(({ event }) => event)
   ).pipe(
-    sql.withTransaction,
+    transacting(sql),
     Effect.catchTag("SqlError", (error) => Effect.fail(mirrorError("take in rows")(error)))
   )
 

@@ -3,20 +3,16 @@
  *
  * In the writer's transaction every view that is not set aside takes each row of the group; with the
  * group its position moves. At opening, and wherever the mirror has caught up or was cut, each takes
- * what it lacks from the journal, from its own position on. There nobody can be refused: a view that
- * fails is set aside at that event, and the others go on.
+ * what it lacks from the journal, from its own position on; one that has changed is built aside at
+ * opening. There nobody can be refused: a view that fails is set aside at that event, and the others
+ * go on.
  */
-import { Effect, Result } from "effect"
+import { Effect } from "effect"
 import type { SqlClient } from "effect/sql"
 import type { SqlError } from "effect/sql/SqlError"
-import type * as Hashes from "../../core/Hashes.ts"
-import { clip } from "../../core/jsonError.ts"
-import * as ViewParts from "../../core/viewParts.ts"
+import type * as ViewParts from "../../core/viewParts.ts"
 import { MirrorError, mirrorError } from "../errors.ts"
-import type { JournalReader } from "../journal/Journal.ts"
-import * as Mirror from "../mirror/Mirror.ts"
-import { Progress } from "../Progress.ts"
-import * as Replay from "../mirror/Replay.ts"
+import { transacting } from "../mirror/transacting.ts"
 import type { Bound, Fold, ViewFault } from "./viewFold.ts"
 import * as ViewFold from "./viewFold.ts"
 import { ViewStatus } from "./Views.ts"
@@ -24,6 +20,7 @@ import * as ViewPrepare from "./viewPrepare.ts"
 import type { ViewRow } from "./viewState.ts"
 import * as ViewState from "./viewState.ts"
 import * as ViewTables from "./viewTables.ts"
+import * as ViewWalk from "./viewWalk.ts"
 
 /** What opening did to a view. */
 export type ViewAction =
@@ -36,11 +33,7 @@ export type ViewAction =
       readonly reason: string
     }
 
-interface Dependencies {
-  /** The writer's client. */
-  readonly sql: SqlClient.SqlClient
-  readonly journal: JournalReader
-  readonly hashes: Hashes.Hashes
+interface Dependencies extends ViewWalk.Source {
   readonly views: ReadonlyArray<Bound>
 }
 
@@ -67,40 +60,9 @@ export const statuses = (
     rows.map(statusOf)
   )
 
-/** Why a view failed, in a line. */
-const reasonOf = ({ cause, seq }: ViewFault): string =>
-  clip(`event ${seq}: ${cause instanceof Error ? cause.message : String(cause)}`, 500)
-
-/** Where the walk behind a row begins; at the beginning where the index does not know it. */
-const behindRow = Effect.fnUntraced(function* (sql: SqlClient.SqlClient, seq: number) {
-  if (seq === 0) return Replay.beginning
-  const row = yield* Mirror.at(sql, seq)
-  if (row === undefined) return Replay.beginning
-  const event = (yield* Mirror.eventRows(sql, [row.event_id])).get(row.event_id)
-  if (event === undefined) return Replay.beginning
-  const { event_id: id, leaf_hash: leafHash } = row
-  return Replay.behind({ seq, leafHash, id, eventHash: event.event_hash }, Mirror.placeOf(row))
-})
-
-/** The rows after `seq`, up to `until`, as views see them, batch by batch. */
-export const eachBatch = Effect.fnUntraced(function* <E, R>(
-  { hashes, journal, sql }: Pick<Dependencies, "sql" | "journal" | "hashes">,
-  seq: number,
-  until: number,
-  each: (rows: ReadonlyArray<ViewParts.Seen>) => Effect.Effect<void, E, R>
-) {
-  if (seq >= until) return
-  const from = yield* Effect.mapError(behindRow(sql, seq), mirrorError("find a row"))
-  yield* Replay.walk(journal, hashes, from, until, (rows) => {
-    const seen = rows.flatMap(({ event }) =>
-      event.seq > seq ? [new ViewParts.Seen(event.seq, event)] : []
-    )
-    return seen.length === 0 ? Effect.void : each(seen)
-  })
-})
-
 /** The views of one open ledger. Throws a RangeError where two have one name or table. */
-export const make = ({ hashes, journal, sql, views }: Dependencies) => {
+export const make = ({ views, ...deps }: Dependencies) => {
+  const { sql } = deps
   const names = views.flatMap(({ name, tables }) => [
     ...new Set([name, ...tables.map((table) => table.name)])
   ])
@@ -148,32 +110,16 @@ export const make = ({ hashes, journal, sql, views }: Dependencies) => {
     )
   }
 
-  /** Fold the rows that the view takes, up to the fault that ends it, if any. */
-  const foldAll: (
-    fold: Fold,
-    rows: ReadonlyArray<ViewParts.Seen>
-  ) => Effect.Effect<ViewFault | undefined, SqlError> = Effect.fnUntraced(function* (
-    fold: Fold,
-    rows: ReadonlyArray<ViewParts.Seen>
-  ) {
-    const folded = yield* Effect.result(sql.withTransaction(fold(sql, rows)))
-    if (Result.isSuccess(folded)) return undefined
-    const fault = folded.failure
-    if (fault._tag === "SqlError") return yield* fault
-    const before = rows.filter(({ seq }) => seq < fault.seq)
-    return before.length === 0 ? fault : ((yield* foldAll(fold, before)) ?? fault)
-  })
-
   const takeOne = Effect.fnUntraced(function* (one: Kept, rows: ReadonlyArray<ViewParts.Seen>) {
     const { name } = one.view
     const row = stored.get(name)
     const last = rows.at(-1)?.seq ?? 0
     if (row === undefined || row.stale_since !== null || row.seq >= last) return
     const missing = rows.filter(({ seq }) => seq > row.seq)
-    const fault = yield* foldAll(one.fold, missing)
+    const fault = yield* ViewFold.upToFault(sql, one.fold, missing)
     yield* fault === undefined
       ? ViewState.moveTo(sql, [name], last)
-      : ViewState.setAside(sql, name, fault.seq, reasonOf(fault))
+      : ViewState.setAside(sql, name, fault.seq, ViewFold.reasonOf(fault))
   })
 
   /** Bring every view up to `until`, from the journal; those that fail are set aside. */
@@ -181,18 +127,15 @@ export const make = ({ hashes, journal, sql, views }: Dependencies) => {
     const failed = mirrorError("bring its views up")
     yield* Effect.mapError(load, failed)
     if (isAt(until)) return
-    const tell = yield* Progress
     const from = Math.min(...fresh().map(({ view }) => stored.get(view.name)?.seq ?? 0))
-    yield* eachBatch({ hashes, journal, sql }, from, until, (rows) =>
+    yield* ViewWalk.eachBatch(deps, from, until, (rows) =>
       Effect.gen(function* () {
         for (const one of kept) yield* takeOne(one, rows)
       }).pipe(
-        sql.withTransaction,
+        transacting(sql),
         Effect.andThen(load),
         Effect.mapError(failed),
-        Effect.andThen(
-          tell({ task: "views", done: rows.at(-1)?.seq ?? 0, total: until, unit: "rows" })
-        )
+        Effect.andThen(ViewWalk.told(rows, until))
       )
     )
   })
@@ -215,13 +158,14 @@ export const make = ({ hashes, journal, sql, views }: Dependencies) => {
     const failed = mirrorError("prepare its views")
     yield* Effect.mapError(load, failed)
     const before = stored
-    const changed = yield* ViewPrepare.prepare(sql, views, before, head, onChange).pipe(
+    const plan = yield* ViewPrepare.plan(sql, views, before, head, onChange).pipe(
       Effect.catchTag("SqlError", (error) => Effect.fail(failed(error)))
     )
+    yield* ViewPrepare.makeAnew(deps, views, plan, head)
     yield* catchUp(head)
     return kept.flatMap(({ view }): ReadonlyArray<ViewAction> => {
       const row = stored.get(view.name)
-      const isNew = changed.has(view.name)
+      const isNew = plan.changed.includes(view)
       const rebuilt: ReadonlyArray<ViewAction> =
         isNew && head > 0 ? [{ _tag: "ViewRebuilt", view: view.name, rows: row?.seq ?? 0 }] : []
       const since = row?.stale_since ?? null

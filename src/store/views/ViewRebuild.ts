@@ -9,12 +9,10 @@
  * A rollback meanwhile begins it again. What a crash leaves aside is dropped at the next opening.
  */
 import { Data, Effect, Semaphore } from "effect"
-import type { SqlClient } from "effect/sql"
 import type { SqlError } from "effect/sql/SqlError"
-import type * as Hashes from "../../core/Hashes.ts"
 import type * as ViewParts from "../../core/viewParts.ts"
 import { mirrorError } from "../errors.ts"
-import type { JournalReader } from "../journal/Journal.ts"
+import { transacting } from "../mirror/transacting.ts"
 import { Progress } from "../Progress.ts"
 import type { Bound, Fold, ViewFault } from "./viewFold.ts"
 import * as ViewFold from "./viewFold.ts"
@@ -25,12 +23,10 @@ import type { ViewError, Views } from "./Views.ts"
 import { ViewFailed, ViewReport } from "./Views.ts"
 import * as ViewState from "./viewState.ts"
 import * as ViewTables from "./viewTables.ts"
+import * as ViewWalk from "./viewWalk.ts"
 import type { Writer } from "../writing/Writer.ts"
 
-interface Dependencies {
-  readonly sql: SqlClient.SqlClient
-  readonly journal: JournalReader
-  readonly hashes: Hashes.Hashes
+interface Dependencies extends ViewWalk.Source {
   readonly keeper: ViewKeeper.ViewKeeper
   readonly writer: Writer
 }
@@ -77,14 +73,14 @@ export const make = (deps: Dependencies): Views["Service"] => {
         yield* ViewTables.create(sql, view.tables, ViewTables.aside, generation)
         const fold = ViewFold.into(view, ViewTables.aside)
         return { view, fold, seq: 0, rollbacks: writer.rollbacks(), generation } as Aside
-      }).pipe(sql.withTransaction)
+      }).pipe(transacting(sql))
     )
 
   /** Fold rows into it, in one transaction, unless some that it has are gone. */
   const take = (aside: Aside, rows: ReadonlyArray<ViewParts.Seen>) =>
     Effect.suspend((): Effect.Effect<void, Building> => {
       if (writer.rollbacks() !== aside.rollbacks) return Effect.fail(new RolledBackMeanwhile())
-      return Effect.map(sql.withTransaction(writer.asking(aside.fold(sql, rows))), () => {
+      return Effect.map(transacting(sql)(writer.asking(aside.fold(sql, rows))), () => {
         aside.seq = rows.at(-1)?.seq ?? aside.seq
       })
     })
@@ -94,7 +90,7 @@ export const make = (deps: Dependencies): Views["Service"] => {
     Effect.suspend((): Effect.Effect<void, Building> => {
       const { seq } = writer.head()
       if (writer.rollbacks() !== aside.rollbacks) return Effect.fail(new RolledBackMeanwhile())
-      return ViewKeeper.eachBatch(deps, aside.seq, seq, (rows) => take(aside, rows))
+      return ViewWalk.eachBatch(deps, aside.seq, seq, (rows) => take(aside, rows))
     })
 
   /** Fold the log until few rows are left, between the groups that go on meanwhile. */
@@ -104,7 +100,7 @@ export const make = (deps: Dependencies): Views["Service"] => {
     for (;;) {
       const { seq: total } = writer.head()
       if (total - aside.seq <= restRows) return
-      yield* ViewKeeper.eachBatch(deps, aside.seq, total, (rows) =>
+      yield* ViewWalk.eachBatch(deps, aside.seq, total, (rows) =>
         Effect.andThen(
           writer.exclusively(take(aside, rows)),
           Effect.suspend(() => tell({ task, done: aside.seq, total, unit: "rows" }))
@@ -161,7 +157,7 @@ export const make = (deps: Dependencies): Views["Service"] => {
       yield* ViewState.put(sql, row)
       return ViewKeeper.statusOf(row)
     }).pipe(
-      sql.withTransaction,
+      transacting(sql),
       Effect.tap(() => keeper.reload)
     )
 

@@ -8,9 +8,11 @@
 import { Cause, Clock, Data, Effect, Exit, Option, Result } from "effect"
 import type { SqlClient } from "effect/sql"
 import { SqlError } from "effect/sql/SqlError"
+import { clip } from "../../core/jsonError.ts"
 import * as Timestamp from "../../core/Timestamp.ts"
 import * as ViewParts from "../../core/viewParts.ts"
 import { isOfDisk } from "../errors.ts"
+import { transacting } from "../mirror/transacting.ts"
 import type { Applied } from "./ViewEffect.ts"
 import * as ViewEffect from "./ViewEffect.ts"
 import type { Naming, Write } from "./viewTables.ts"
@@ -169,6 +171,31 @@ const applied = (view: ViewParts.Declared, folding: Applied<never>, naming: Nami
     }
   })
 }
+
+/**
+ * Fold the rows that the view takes, up to the fault that ends it, if any: those behind it leave
+ * nothing.
+ */
+export const upToFault: (
+  sql: SqlClient.SqlClient,
+  fold: Fold,
+  rows: ReadonlyArray<ViewParts.Seen>
+) => Effect.Effect<ViewFault | undefined, SqlError> = Effect.fnUntraced(function* (
+  sql: SqlClient.SqlClient,
+  fold: Fold,
+  rows: ReadonlyArray<ViewParts.Seen>
+) {
+  const folded = yield* Effect.result(transacting(sql)(fold(sql, rows)))
+  if (Result.isSuccess(folded)) return undefined
+  const fault = folded.failure
+  if (fault._tag === "SqlError") return yield* fault
+  const before = rows.filter(({ seq }) => seq < fault.seq)
+  return before.length === 0 ? fault : ((yield* upToFault(sql, fold, before)) ?? fault)
+})
+
+/** Why a view failed, in a line. */
+export const reasonOf = ({ cause, seq }: ViewFault): string =>
+  clip(`event ${seq}: ${cause instanceof Error ? cause.message : String(cause)}`, 500)
 
 /** How to fold into the tables of a view under these names. */
 export const into = (view: Bound, naming: Naming): Fold => {

@@ -13,6 +13,7 @@ import type { SqlError } from "effect/sql/SqlError"
 import * as ViewParts from "../../core/viewParts.ts"
 import { isOfDisk } from "../errors.ts"
 import * as Statements from "../mirror/statements.ts"
+import { transacting } from "../mirror/transacting.ts"
 import * as ViewTables from "./viewTables.ts"
 
 const table = `CREATE TABLE sealog_views (
@@ -141,7 +142,7 @@ const goBack = Effect.fnUntraced(function* (
 ): Effect.fn.Return<void, SqlError> {
   const emptied = yield* Effect.forEach(tablesOf(row), (name) => ViewTables.empty(sql, name, to), {
     discard: true
-  }).pipe(sql.withTransaction, Effect.result)
+  }).pipe(transacting(sql), Effect.result)
   if (Result.isSuccess(emptied)) {
     return yield* put(sql, { ...row, seq: to, stale_since: null, stale_reason: null })
   }
@@ -154,7 +155,7 @@ const goBack = Effect.fnUntraced(function* (
 export const emptyAll = (sql: SqlClient.SqlClient): Effect.Effect<void, SqlError> =>
   Effect.flatMap(all(sql), (rows) =>
     Effect.forEach(rows, (row) => goBack(sql, row, 0), { discard: true })
-  ).pipe(sql.withTransaction)
+  ).pipe(transacting(sql))
 
 /**
  * Take every view back to `until`: those that only insert are cut there, all others emptied. What set

@@ -69,18 +69,29 @@ const creation = (
   return `CREATE TABLE ${quoted(naming(name))} (${parts.join(", ")})${strict}`
 }
 
-/** Whether the tables of a view are in their place as they were made: SQLite keeps the text. */
+const indexName = (table: string, nth: number, generation: number): string =>
+  `sealog_${table}_${nth}_g${generation}`
+
+/** Whether the tables of a view are in their place as they were made, with their indexes. */
 export const areThere = (
   sql: SqlClient.SqlClient,
-  tables: ReadonlyArray<View.Table>
+  tables: ReadonlyArray<View.Table>,
+  generation: number
 ): Effect.Effect<boolean, SqlError> =>
   sql.onDialectOrElse({
+    // SQLite keeps the text that a table was made by.
     sqlite: () =>
       Effect.map(
-        sql<{ readonly sql: string | null }>`SELECT sql FROM sqlite_schema WHERE type = 'table'`,
+        sql<{ readonly table: string; readonly text: string | null }>`
+          SELECT tbl_name AS "table", iif(type = 'index', name, sql) AS text
+          FROM sqlite_schema WHERE type IN ('table', 'index')`,
         (found) => {
-          const texts = new Set(found.map((row) => row.sql))
-          return tables.every((table) => texts.has(creation(sql, table, inPlace)))
+          const known = new Set(found.map(({ table, text }) => `${table} ${text}`))
+          return tables.every((table) => {
+            const indexes = table.indexes.map((_, nth) => indexName(table.name, nth, generation))
+            const texts = [creation(sql, table, inPlace), ...indexes]
+            return texts.every((text) => known.has(`${table.name} ${text}`))
+          })
         }
       ),
     orElse: () => Effect.succeed(true)
@@ -101,7 +112,7 @@ export const create = Effect.fnUntraced(function* (
     const { indexes, name } = table
     yield* sql.unsafe(creation(sql, table, naming))
     for (const [number, index] of indexes.entries()) {
-      const called = quoted(`sealog_${name}_${number}_g${generation}`)
+      const called = quoted(indexName(name, number, generation))
       // It stays where somebody has renamed the table that it is of.
       yield* sql.unsafe(`DROP INDEX IF EXISTS ${called}`)
       yield* sql.unsafe(`CREATE INDEX ${called} ON ${quoted(naming(name))} (${list(index)})`)

@@ -38,6 +38,7 @@ import type { AppendError, AppendOptions, ExpectationRefusal, Receipt } from "./
 import { LedgerClosed } from "./Receipt.ts"
 import type { Rows } from "../reading/Rows.ts"
 import * as Signer from "../signing/Signer.ts"
+import { transacting } from "../mirror/transacting.ts"
 import type { ViewKeeper } from "../views/ViewKeeper.ts"
 import * as Voting from "./Voting.ts"
 
@@ -131,7 +132,7 @@ export const make = Effect.fnUntraced(function* (deps: Dependencies) {
   ) {
     // Before the transaction: where it cannot even begin, the group before this one is not this one.
     state.durable = undefined
-    const exit = yield* Effect.exit(Effect.andThen(unlock, sql.withTransaction(transact(requests))))
+    const exit = yield* Effect.exit(Effect.andThen(unlock, transacting(sql)(transact(requests))))
     const tellHeld = ({ encoded }: Settled) =>
       Effect.forEach(
         held,
