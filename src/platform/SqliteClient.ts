@@ -71,6 +71,8 @@ export const make: (options: Options, Connection?: ConnectionClass) => Client = 
     })
     return yield* SqlClient.make({
       ...acquirers,
+      // What lends its connection to others does so inside a transaction.
+      isTransaction: (lent) => !(lent instanceof NodeConnection) || lent.db.isTransaction,
       transactionAcquirer: Effect.tap(acquirers.transactionAcquirer, () =>
         Effect.addFinalizer(() => Effect.sync(() => connection.leaseEnded()))
       ),

@@ -82,16 +82,6 @@ describe("a simulated disaster", () => {
     })
   }
 
-  survives("keeps a gate's lock on the writer's connection", {
-    config: { ...config, gated: true },
-    steps: [
-      append("a"),
-      fault({ on: "statement", path: "query_only = OFF", code: "SQLITE_IOERR" }),
-      append("b"),
-      append("c")
-    ]
-  })
-
   survives("fails the beginning of a transaction that began all the same", {
     steps: [
       append("a"),

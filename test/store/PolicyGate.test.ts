@@ -514,7 +514,7 @@ describe("gate", () => {
     })
   )
 
-  it.effect("whose SQL fails answers MirrorError to its own append alone", () =>
+  it.effect("whose SQL is wrong refuses its own append alone", () =>
     Effect.gen(function* () {
       const directory = yield* TestLedger.directory
       const broken = PolicyGate.gate({ id: "test.sql", types: ["test.sql.v1"] }, (_draft, sql) =>
@@ -532,7 +532,9 @@ describe("gate", () => {
           )
           const [, failed] = answers
           assert.deepStrictEqual(answers.map(isSuccess), [true, false, true])
-          assert.strictEqual(failureOf(failed)?._tag, "MirrorError")
+          const refusal = failureOf(failed)
+          assertLike(refusal, { _tag: "PolicyRefused", ruleId: "test.sql" })
+          assert.include(String(refusal), "no such table: no_such_table")
           assert.strictEqual((yield* ledger.head).seq, 2)
           yield* assertSound(ledger)
         })

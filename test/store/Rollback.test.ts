@@ -4,12 +4,10 @@ import { DatabaseSync } from "node:sqlite"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Schema, Stream } from "effect"
 import * as Checkpoint from "../../src/core/Checkpoint.ts"
-import { Maintenance, Policy, PolicyGate } from "../../src/index.ts"
+import { Maintenance } from "../../src/index.ts"
 import type { Ledger } from "../../src/store/Ledger.ts"
-import { Ledger as LedgerService } from "../../src/store/Ledger.ts"
 import type { Location } from "../../src/store/journal/Layout.ts"
 import { PositionUnknown, RolledBack } from "../../src/store/reading/Reader.ts"
-import * as FaultyDisk from "../../src/testing/FaultyDisk.ts"
 import * as TestLedger from "../../src/testing/TestLedger.ts"
 import { using } from "./ledgerFixtures.ts"
 
@@ -242,35 +240,6 @@ describe("Rollback", () => {
           })
         )
       })
-  )
-
-  it.effect("goes back, and rebuilds, where a gate could not give back its connection", () =>
-    Effect.gen(function* () {
-      const disk = yield* FaultyDisk.make({ seed: 1 })
-      const gate = PolicyGate.gate({ id: "a.gate" }, () => Effect.succeed(Policy.allow("ok")))
-      const layer = TestLedger.layer({ disk, rules: [gate] })
-      const work = LedgerService.use((ledger) =>
-        Effect.gen(function* () {
-          yield* append(ledger, "a")
-          const one = yield* ledger.checkpoint("one")
-          yield* append(ledger, "b")
-          const locked = {
-            on: "statement",
-            path: "query_only = OFF",
-            code: "SQLITE_IOERR"
-          } as const
-          yield* disk.fail(locked)
-          yield* Effect.flip(append(ledger, "c"))
-          assert.strictEqual((yield* ledger.rollback(one, by)).outcome, "ok")
-          yield* append(ledger, "d")
-          yield* disk.fail(locked)
-          yield* Effect.flip(append(ledger, "e"))
-          assert.strictEqual((yield* ledger.rebuild(by)).outcome, "ok")
-          assert.deepStrictEqual(yield* textsOf(ledger), ["a", "d"])
-        })
-      )
-      yield* Effect.provide(work, layer)
-    })
   )
 
   it.effect("leaves the tree over the rows to be made once, however often it is opened", () =>

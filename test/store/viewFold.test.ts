@@ -406,6 +406,45 @@ describe("Folding", () => {
     })
   )
 
+  it.effect("of an effect may take back a part of what it did", () =>
+    Effect.gen(function* () {
+      const directory = yield* TestLedger.directory
+      const view = Views.effect({
+        name: "careful",
+        version: 1,
+        kinds,
+        tables: { careful: { columns: { part: "TEXT" }, key: ["part", "seq"] } },
+        apply: ({ event, payload: { cents }, seq }, sql, { careful }) => {
+          const put = (part: string) =>
+            sql`INSERT INTO ${careful} ${sql.insert({ seq, event_id: event.id, part })}`
+          const doubted = cents > 1 ? Effect.fail("too much" as const) : Effect.void
+          return Effect.andThen(
+            put("all"),
+            sql.withTransaction(Effect.andThen(put("some"), doubted)).pipe(
+              Effect.catchIf(
+                (error) => error === "too much",
+                () => Effect.void
+              )
+            )
+          )
+        }
+      })
+      yield* Effect.gen(function* () {
+        const ledger = yield* Ledger.Ledger
+        yield* ledger.appendAll([deposit("a", 1), deposit("b", 2)])
+        assert.deepStrictEqual(
+          (yield* inTable("careful")).map(([seq, , part]) => [seq, part]),
+          [
+            [1, "all"],
+            [1, "some"],
+            [2, "all"]
+          ]
+        )
+        yield* derived(view)
+      }).pipe(Effect.provide(TestLedger.layer({ directory, views: [view] })))
+    })
+  )
+
   it.effect("of an effect that appends to its own ledger fails, and does not wait for itself", () =>
     Effect.gen(function* () {
       const directory = yield* TestLedger.directory

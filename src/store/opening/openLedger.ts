@@ -100,7 +100,7 @@ const makeReplay = (
       Replay.beginning,
       until,
       Effect.fnUntraced(function* (rows: ReadonlyArray<Replay.Placed>) {
-        const inserted = yield* writer.between(Effect.andThen(writer.unlocked, take(rows)))
+        const inserted = yield* writer.between(take(rows))
         replayed += inserted
         skippedExisting += rows.length - inserted
       })

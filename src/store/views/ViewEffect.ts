@@ -8,10 +8,8 @@
  * transaction, is refused; it fails the append, as whatever else `apply` fails with.
  */
 import type { Clock } from "effect"
-import { Effect, Stream } from "effect"
+import { Effect } from "effect"
 import type { SqlClient, Statement } from "effect/sql"
-import type { Connection } from "effect/sql/SqlConnection"
-import { SqlError, SqlSyntaxError } from "effect/sql/SqlError"
 import type { AnyKind } from "../../core/Kind.ts"
 import * as Timestamp from "../../core/Timestamp.ts"
 import * as ViewParts from "../../core/viewParts.ts"
@@ -108,101 +106,5 @@ export const clockAt = (time: Timestamp.Timestamp): Clock.Clock => {
     monotonicTimeNanos: Effect.succeed(nanos),
     // It would wait for ever, in the middle of an append.
     sleep: () => Effect.die(new Error("a view cannot wait: its clock stands at its event"))
-  }
-}
-
-/** Strings and names in any of SQLite's quotes, comments, words, and what stands alone. */
-const tokens =
-  /'(?:[^']|'')*'|"(?:[^"]|"")*"|`(?:[^`]|``)*`|\[[^\]]*\]|--[^\n]*|\/\*[\s\S]*?(?:\*\/|$)|\ufeff|[\w$\u0080-\uffff]+|\S/g
-const isSpare = (token: string) => /^(?:--|\/\*|\ufeff)/.test(token)
-const allowed = new Set(["select", "with", "values", "insert", "replace", "update", "delete"])
-/** What stands before the name of the table, in each statement that writes. */
-const writes: { readonly [word: string]: string | undefined } = {
-  insert: "into",
-  replace: "into",
-  delete: "from",
-  update: ""
-}
-
-/** A name without its quotes; SQLite takes those of a string for them too. */
-const nameOf = (token: string): string => {
-  const quote = token.charAt(0)
-  if (quote === "[") return token.slice(1, -1)
-  return /['"`]/.test(quote) ? token.slice(1, -1).replaceAll(quote + quote, quote) : token
-}
-
-/** What a statement does that a view with these tables may not; nothing where it may. */
-export const forbidden = (text: string, tables: ReadonlyArray<string>): string | undefined => {
-  const code = (text.match(tokens) ?? []).filter((token) => !isSpare(token))
-  const word = (at: number) => code[at]?.toLowerCase() ?? ""
-  if (!allowed.has(word(0))) return `a statement that begins with ${code[0] ?? "nothing"}`
-  for (let at = 0; at < code.length; at++) {
-    const before = Object.hasOwn(writes, word(at)) ? writes[word(at)] : undefined
-    if (before === undefined) continue
-    const isResolved = word(at + 1) === "or"
-    // It would end the transaction of the append.
-    if (isResolved && word(at + 2) === "rollback") return "a write that may roll back"
-    let place = at + (isResolved ? 3 : 1)
-    if (before !== "" && word(place++) !== before) continue
-    // The rows of an upsert are those of its own table.
-    if (before === "" && word(place) === "set") continue
-    const name = (nth: number) => nameOf(code[nth] ?? "").toLowerCase()
-    if (name(place) === "main" && code[place + 1] === ".") place += 2
-    if (!tables.includes(name(place)) || code[place + 1] === ".") {
-      return `a write to ${code.slice(place, place + (code[place + 1] === "." ? 3 : 1)).join("")}`
-    }
-  }
-  return undefined
-}
-
-/** The connection of the open transaction, lent for one event. */
-export interface Lent {
-  readonly connection: Connection
-  /** What the view has left running can use it no more. */
-  readonly end: () => void
-}
-
-/** Lends the connection of the open transaction to a view with these tables. */
-export const lending = (tables: ReadonlyArray<string>): ((connection: Connection) => Lent) => {
-  const known = new Map<string, string | undefined>()
-  const wrongIn = (text: string): string | undefined => {
-    const wrong = known.has(text) ? known.get(text) : forbidden(text, tables)
-    known.set(text, wrong)
-    return wrong
-  }
-  return (connection) => {
-    let isOver = false
-    const check = (text: string): Effect.Effect<void, SqlError> =>
-      Effect.suspend(() => {
-        const wrong = isOver ? "a statement after its event" : wrongIn(text)
-        if (wrong === undefined) return Effect.void
-        const message = `${wrong} is not for a view, whose tables are ${tables.join(", ")}`
-        const reason = new SqlSyntaxError({
-          cause: new Error(message),
-          message,
-          operation: "apply"
-        })
-        return Effect.fail(new SqlError({ reason }))
-      })
-    const guarded: Connection = {
-      execute: (text, params, transform) =>
-        Effect.andThen(check(text), connection.execute(text, params, transform)),
-      executeRaw: (text, params) =>
-        Effect.andThen(check(text), connection.executeRaw(text, params)),
-      executeStream: (text, params, transform) =>
-        Stream.unwrap(Effect.as(check(text), connection.executeStream(text, params, transform))),
-      executeValues: (text, params) =>
-        Effect.andThen(check(text), connection.executeValues(text, params)),
-      executeValuesUnprepared: (text, params) =>
-        Effect.andThen(check(text), connection.executeValuesUnprepared(text, params)),
-      executeUnprepared: (text, params, transform) =>
-        Effect.andThen(check(text), connection.executeUnprepared(text, params, transform))
-    }
-    return {
-      connection: guarded,
-      end: () => {
-        isOver = true
-      }
-    }
   }
 }

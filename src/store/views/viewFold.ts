@@ -12,6 +12,7 @@ import { clip } from "../../core/jsonError.ts"
 import * as Timestamp from "../../core/Timestamp.ts"
 import * as ViewParts from "../../core/viewParts.ts"
 import { isOfDisk } from "../errors.ts"
+import { lending } from "../mirror/lending.ts"
 import { transacting } from "../mirror/transacting.ts"
 import type { Applied } from "./ViewEffect.ts"
 import * as ViewEffect from "./ViewEffect.ts"
@@ -149,11 +150,11 @@ const perEvent = (
 
 const applied = (view: ViewParts.Declared, folding: Applied<never>, naming: Naming): Fold => {
   const names = view.tables.map(({ name }) => naming(name))
+  const lend = lending(`a view, whose tables are ${names.join(", ")}`, names)
   return Effect.fnUntraced(function* (sql, events) {
     const transaction = yield* Effect.serviceOption(sql.transactionService)
     if (Option.isNone(transaction)) return yield* Effect.die(new Error("no transaction is open"))
     const [connection, depth] = transaction.value
-    const lend = ViewEffect.lending(names)
     const tables = Object.fromEntries(view.tables.map(({ name }) => [name, sql(naming(name))]))
     for (const seen of events) {
       const time = Result.getOrThrow(Timestamp.parse(seen.event.recordedAt))

@@ -151,12 +151,6 @@ const goBack = Effect.fnUntraced(function* (
   yield* put(sql, spoilt(row.name))
 })
 
-/** Empty every view: they take in everything again. */
-export const emptyAll = (sql: SqlClient.SqlClient): Effect.Effect<void, SqlError> =>
-  Effect.flatMap(all(sql), (rows) =>
-    Effect.forEach(rows, (row) => goBack(sql, row, 0), { discard: true })
-  ).pipe(transacting(sql))
-
 /**
  * Take every view back to `until`: those that only insert are cut there, all others emptied. What set
  * one aside is met again where it is still there.

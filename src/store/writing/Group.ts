@@ -224,7 +224,7 @@ export const insertPending = (
   return Mirror.insertEvents(sql, missing)
 }
 
-/** Asks for appends; `ask` adds the rows of one to the group, or none where it is refused. */
+/** Asks for appends: adds the rows of one to the group, or none where it is refused. */
 export const makeAsk = ({ own, sql, rows, policy, views, hashes }: Dependencies) => {
   /** The same id in this group: its twin where the content is the same. */
   const askGroup = ({ draft, index }: Voted, group: Group) => {
@@ -262,15 +262,17 @@ export const makeAsk = ({ own, sql, rows, policy, views, hashes }: Dependencies)
     return { _tag: "New", nth }
   }
 
-  const { guarded, unlock } = GateGuard.make(sql, own)
+  const guarded = GateGuard.make(sql, own)
 
   const askGates = Effect.fnUntraced(function* (voted: Voted, options: Options, group: Group) {
+    // Where none is asked the group goes on in memory.
+    if (!policy.asks(voted.draft)) return yield* decideLedger(policy, voted, [], options)
     const blind = policy.blind(voted.draft, views.isStale)
     if (blind !== undefined) return yield* staleView(policy, voted, blind)
     yield* insertPending(sql, group)
     yield* foldPending(own, views, group)
-    const asked = yield* guarded(policy.ask(voted.draft, sql), group)
-    yield* decideLedger(policy, voted, asked, options)
+    const asked = yield* guarded(policy.ask(voted.draft, sql))
+    return yield* decideLedger(policy, voted, asked, options)
   })
 
   const askOne = (
@@ -306,7 +308,7 @@ export const makeAsk = ({ own, sql, rows, policy, views, hashes }: Dependencies)
     return Effect.map(Effect.andThen(expected, decided ?? Effect.void), admitted)
   }
 
-  const ask = Effect.fnUntraced(function* (
+  return Effect.fnUntraced(function* (
     { drafts, options }: Append,
     group: Group
   ): Effect.fn.Return<ReadonlyArray<Planned>, Denied | SqlError> {
@@ -327,8 +329,6 @@ export const makeAsk = ({ own, sql, rows, policy, views, hashes }: Dependencies)
     }
     return planned
   })
-
-  return { ask, unlock }
 }
 
 /** Take the rows behind the first `count` out of the group again, and out of SQL. */

@@ -53,7 +53,7 @@ interface Dependencies {
   readonly hashes: Hashes.Hashes
   readonly encode: Row.EncodeOptions
   readonly signing: Signer.Settings
-  readonly ask: ReturnType<typeof Group.makeAsk>["ask"]
+  readonly ask: ReturnType<typeof Group.makeAsk>
 }
 
 /** Runs groups on this state. */

@@ -6,7 +6,8 @@
  * both pass on the same state. The contributions that Cortex requires of an unsigned and of a signed
  * append are cast here where no rule of the same id is given; the parity rule votes from what the
  * writer saw.
- * A rule that dies has voted reject: a broken rule never lets anything pass.
+ * A rule that dies has voted reject, and so has a gate whose statement is wrong: a broken rule never
+ * lets anything pass.
  */
 import { Cause, Clock, Context, Effect, Layer, Result } from "effect"
 import type { SqlClient } from "effect/sql"
@@ -17,6 +18,7 @@ import type { AnyKind, Kind } from "../../core/Kind.ts"
 import { readBy, typesOf } from "../../core/Kind.ts"
 import * as Policy from "../../core/Policy.ts"
 import * as Timestamp from "../../core/Timestamp.ts"
+import { isOfDisk } from "../errors.ts"
 
 /** What a rule looks at: the draft with every default filled in, and its payload as a value. */
 export interface RuleDraft extends CompleteDraft {
@@ -129,6 +131,8 @@ export class PolicyGate extends Context.Service<
     ) => Effect.Effect<ReadonlyArray<Policy.Contribution>, SqlError>
     /** Whether there is any gate to ask. */
     readonly hasGates: boolean
+    /** Whether any gate is to be asked about a draft. */
+    readonly asks: (draft: CompleteDraft) => boolean
     /** The views that gates ask. */
     readonly views: ReadonlyArray<string>
     /** The gate that cannot be asked about a draft, as a view of its is set aside. */
@@ -168,21 +172,27 @@ const contribution = (id: string, vote: Policy.Vote): Policy.Contribution =>
     })
   })
 
+const broken = ({ id }: RuleOptions, why: string | undefined): Policy.Contribution =>
+  contribution(id, Policy.reject(`the rule failed: ${why}`))
+
 /**
  * The vote of one rule. A rule that throws, dies or interrupts itself has voted reject; an
- * interruption from outside stays one.
+ * interruption from outside stays one, and what the disk does a failure.
  */
-const cast = <E, R>(
+const cast = <E extends SqlError, R>(
   rule: RuleOptions,
   vote: () => Effect.Effect<Policy.Vote, E, R>
 ): Effect.Effect<Policy.Contribution, E, R> =>
   Effect.suspend(vote).pipe(
     Effect.map((said) => contribution(rule.id, { overridable: rule.overridable, ...said })),
+    Effect.catchIf(
+      (error) => !isOfDisk(error),
+      (error) => Effect.succeed(broken(rule, error.message))
+    ),
     Effect.result,
-    Effect.catchCause((cause) => {
-      const why = `the rule failed: ${Cause.pretty(cause).split("\n")[0]}`
-      return Effect.succeed(Result.succeed(contribution(rule.id, Policy.reject(why))))
-    }),
+    Effect.catchCause((cause) =>
+      Effect.succeed(Result.succeed(broken(rule, Cause.pretty(cause).split("\n")[0])))
+    ),
     Effect.flatMap(Effect.fromResult)
   )
 
@@ -202,7 +212,8 @@ export const make = Effect.fnUntraced(function* <R = never>(rules: ReadonlyArray
   const ids = rules.map((rule) => rule.id)
   const twice = ids.find((id, at) => ids.indexOf(id) !== at)
   if (twice !== undefined) throw new RangeError(`two rules have the id ${JSON.stringify(twice)}`)
-  const hasGates = rules.some((rule) => rule.vote._tag === "Gate")
+  const gates = rules.filter((rule) => rule.vote._tag === "Gate")
+  const asks: PolicyGate["Service"]["asks"] = (draft) => gates.some((gate) => applies(gate, draft))
 
   const ownBuiltIn = (draft: CompleteDraft, isSigned: boolean): Array<Policy.Contribution> =>
     (isSigned ? builtInSigned : builtIn(draft))
@@ -251,7 +262,15 @@ export const make = Effect.fnUntraced(function* <R = never>(rules: ReadonlyArray
   const blind: PolicyGate["Service"]["blind"] = (draft, isStale) =>
     rules.find((rule) => applies(rule, draft) && namesOf(rule).some(isStale))?.id
 
-  return { votes, ask, hasGates, views: rules.flatMap(namesOf), blind, compose }
+  return {
+    votes,
+    ask,
+    hasGates: gates.length > 0,
+    asks,
+    views: rules.flatMap(namesOf),
+    blind,
+    compose
+  }
 })
 
 /** Whether the present lies in an authorization's time; what is no time is left to `compose`. */

@@ -96,7 +96,7 @@ export const make = Effect.fnUntraced(function* (deps: Dependencies) {
   const random = yield* SecureRandom.SecureRandom
   /** Tells this writer from others; see `GateGuard.Asking`. */
   const own = {}
-  const { ask, unlock } = Group.makeAsk({ ...deps, own })
+  const ask = Group.makeAsk({ ...deps, own })
   const waiting: Array<Request> = []
   const wake = Latch.makeUnsafe(false)
   /** Held by a group, and by whatever must run between groups. */
@@ -132,7 +132,7 @@ export const make = Effect.fnUntraced(function* (deps: Dependencies) {
   ) {
     // Before the transaction: where it cannot even begin, the group before this one is not this one.
     state.durable = undefined
-    const exit = yield* Effect.exit(Effect.andThen(unlock, transacting(sql)(transact(requests))))
+    const exit = yield* Effect.exit(transacting(sql)(transact(requests)))
     const tellHeld = ({ encoded }: Settled) =>
       Effect.forEach(
         held,
@@ -194,14 +194,10 @@ export const make = Effect.fnUntraced(function* (deps: Dependencies) {
     return waiting.splice(0, count)
   }
 
-  /** A gate that failed may have left the connection so that nothing can be written through it. */
-  const unlocked = Effect.mapError(unlock, mirrorError("be unlocked"))
-
   /** Nothing is final, and the mirror is at the head: so it must be before anything is changed. */
   const ready = Effect.gen(function* () {
     const final = journal.final()
     if (final !== undefined) return yield* final
-    yield* unlocked
     if (!counted) {
       const now = yield* Effect.mapError(Mirror.dataVersion(sql), mirrorError("be counted"))
       // More rows than the journal has refuse every append, as parity does not hold.
@@ -373,7 +369,7 @@ export const make = Effect.fnUntraced(function* (deps: Dependencies) {
 
   /** Change the mirror between two groups, whatever its state; not to be interrupted. */
   const alone = <A, E, R>(change: Effect.Effect<A, E, R>) =>
-    between(Effect.uninterruptible(Effect.andThen(Effect.andThen(open, unlocked), change)))
+    between(Effect.uninterruptible(Effect.andThen(open, change)))
 
   /** Change the ledger between two groups, its mirror at the head; not to be interrupted. */
   const exclusively = <A, E, R>(change: Effect.Effect<A, E, R>) =>
@@ -402,7 +398,6 @@ export const make = Effect.fnUntraced(function* (deps: Dependencies) {
     close,
     between,
     alone,
-    unlocked,
     exclusively,
     ready,
     isSettled,

@@ -1,10 +1,10 @@
 import { assert, describe, it } from "@effect/vitest"
 import { DatabaseSync } from "node:sqlite"
-import { forbidden } from "../../src/store/views/ViewEffect.ts"
+import { forbidden } from "../../src/store/mirror/lending.ts"
 
 const tables = ["mine", "sealog_aside_other"]
 
-/** SQL that only reads, or writes the view's own tables. */
+/** SQL that only reads, or writes tables of its own. */
 const honest: ReadonlyArray<string> = [
   "SELECT 1",
   "-- what is there\nSELECT * FROM events",
@@ -24,7 +24,10 @@ const honest: ReadonlyArray<string> = [
   "SELECT [update events] FROM mine",
   "SELECT replace(a, 'x', 'it''s') FROM mine -- UPDATE events SET a = 1",
   "DELETE FROM mine WHERE a = '-- '' DELETE FROM events'",
-  "REPLACE INTO mine (a) VALUES ('/*')"
+  "REPLACE INTO mine (a) VALUES ('/*')",
+  "SAVEPOINT effect_sql_1",
+  "RELEASE SAVEPOINT effect_sql_1",
+  "ROLLBACK TO SAVEPOINT effect_sql_1"
 ]
 
 const forbiddenTexts: ReadonlyArray<string> = [
@@ -54,10 +57,13 @@ const forbiddenTexts: ReadonlyArray<string> = [
   "EXPLAIN SELECT 1",
   "PRAGMA query_only = ON",
   "BEGIN",
-  "/* SELECT */ COMMIT"
+  "/* SELECT */ COMMIT",
+  "SAVEPOINT mine",
+  "SAVEPOINT effect_sql_1; COMMIT",
+  "ROLLBACK TRANSACTION TO SAVEPOINT effect_sql_1"
 ]
 
-describe("The SQL of an effect view", () => {
+describe("SQL on a connection that is lent", () => {
   for (const text of honest) {
     it(`may be ${text}`, () => {
       assert.isUndefined(forbidden(text, tables))
