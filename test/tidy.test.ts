@@ -116,6 +116,28 @@ describe("Tidy", () => {
     }
   })
 
+  it("the tests that README and SECURITY name are there", () => {
+    const tests = new Set(
+      filesOf(path.join(root, "test")).map((file) => path.relative(root, file).slice(0, -3))
+    )
+    const isThere = (name: string) =>
+      tests.has(`${name}.test`) || fs.existsSync(path.join(root, name))
+    const readme = read(path.join(root, "README.md"))
+    for (const [, name = ""] of readme.matchAll(/`(test\/[\w/.]+)`/g)) {
+      assert.isTrue(isThere(name.replace(/\.test\.ts$/, "")), name)
+    }
+    for (const [, name = ""] of readme.matchAll(/`(\w+\.test)\.ts`/g)) {
+      const named = [...tests].filter((test) => path.basename(test) === name)
+      assert.strictEqual(named.length, 1, name)
+    }
+    // There, `security/x` stands for any of them.
+    for (const [, name = ""] of read(path.join(root, "SECURITY.md")).matchAll(
+      /`([a-z]+\/\w[\w/]*)`/g
+    )) {
+      if (name !== "security/x") assert.isTrue(isThere(`test/${name}`), name)
+    }
+  })
+
   it("the README's programs print what the README says", () => {
     const programs = [...read(path.join(root, "README.md")).matchAll(/```ts\n([\s\S]*?)```/g)]
     assert.isAtLeast(programs.length, 2)

@@ -1,0 +1,163 @@
+/**
+ * Views whose work is struck at any of its statements: whatever fails, or dies, there is no moment
+ * after which a view holds anything but what its events make.
+ */
+import { assert, describe, it } from "@effect/vitest"
+import { Effect, Exit, Layer } from "effect"
+import * as Ledger from "../../../src/store/Ledger.ts"
+import { ReadSql } from "../../../src/store/mirror/ReadSql.ts"
+import * as Views from "../../../src/store/views/Views.ts"
+import type { Fault } from "../../../src/testing/FaultyDisk.ts"
+import * as FaultyDisk from "../../../src/testing/FaultyDisk.ts"
+import * as TestLedger from "../../../src/testing/TestLedger.ts"
+import { balancesOf, Deposited, postings, visits, Withdrawn } from "../bank.ts"
+import { assertSound } from "../ledgerFixtures.ts"
+
+const by = { operator: "ada", reason: "a wrong turn" }
+const deposit = (account: string, cents: number) => Deposited.make({ account, cents })
+const viewsOf = (version: number) => [balancesOf(version), postings, visits] as const
+
+const fill = Effect.gen(function* () {
+  const ledger = yield* Ledger.Ledger
+  yield* ledger.appendAll([deposit("a", 1), deposit("b", 2)])
+  yield* ledger.checkpoint("two")
+  yield* ledger.appendAll([deposit("a", 3), Withdrawn.make({ account: "b", cents: 2 })])
+})
+
+/** Views that take events are what their events make, and say that they are at the head. */
+const check = (version: number) =>
+  Effect.gen(function* () {
+    const ledger = yield* Ledger.Ledger
+    const views = yield* Views.Views
+    const { seq } = yield* ledger.head
+    for (const status of yield* ledger.views) {
+      if (status.stale === null) assert.strictEqual(status.seq, seq, JSON.stringify(status))
+      const view = viewsOf(version).find(({ name }) => name === status.name)
+      if (view === undefined || status.stale !== null) continue
+      const report = yield* views.check(view)
+      assert.isTrue(report.isDerived, JSON.stringify(report))
+    }
+    return seq
+  })
+
+const works: {
+  readonly [what: string]: {
+    /** The version of `balances` that it is done with. */
+    readonly version: number
+    readonly work: Effect.Effect<unknown, unknown, Ledger.Ledger | Views.Views>
+    /** Readers have the whole view all the time. */
+    readonly stands?: boolean
+  }
+} = {
+  "an append": {
+    version: 1,
+    work: Ledger.Ledger.use((ledger) => ledger.append(deposit("a", 7)))
+  },
+  "making one anew": {
+    version: 1,
+    stands: true,
+    work: Views.Views.use((views) => views.rebuild(viewsOf(1)[0]))
+  },
+  "opening after a change": { version: 2, stands: true, work: Effect.void },
+  "a rollback": { version: 1, work: Ledger.Ledger.use((ledger) => ledger.rollback(1, by)) },
+  "making the mirror anew": { version: 1, work: Ledger.Ledger.use((ledger) => ledger.rebuild(by)) }
+}
+
+const hows: ReadonlyArray<Fault> = [
+  { code: "SQLITE_FULL" },
+  { code: "SQLITE_IOERR" },
+  { vanishes: true },
+  { crash: "kill" },
+  { crash: "powerCut", during: true }
+]
+
+const on = ["statement", "commit"] as const
+
+/** What readers of another process see of `a`, whose balance no later append changes. */
+const seen = (disk: FaultyDisk.FaultyDisk) =>
+  ReadSql.use((sql) => sql`SELECT cents FROM balances WHERE account = 'a'`).pipe(
+    Effect.map((rows) => rows.map((row) => ({ ...row }))),
+    Effect.provide(Layer.fresh(disk.openMirror.reading("/ledger/mirror.sqlite")))
+  )
+
+/** Do the work with a fault at its nth statement; whether the fault struck. */
+const struckAt = ({ stands, version, work }: (typeof works)[string], how: Fault, nth: number) =>
+  Effect.gen(function* () {
+    const disk = yield* FaultyDisk.make({ seed: nth })
+    yield* Effect.exit(fill).pipe(Effect.provide(TestLedger.layer({ disk, views: viewsOf(1) })))
+    yield* disk.fail({ ...how, on, nth })
+    const body = Effect.gen(function* () {
+      yield* Effect.exit(work)
+      yield* disk.mend
+      // What goes on goes on with sound views.
+      const went = yield* Ledger.Ledger.use((ledger) => Effect.exit(ledger.append(deposit("c", 1))))
+      if (Exit.isSuccess(went)) yield* check(version)
+    })
+    const ran = yield* Effect.exit(
+      Effect.provide(body, TestLedger.layer({ disk, views: viewsOf(version) }))
+    )
+    const struck = yield* disk.struck
+    const isDead = (yield* disk.deaths).length > 0
+    yield* disk.mend
+    // Of a mirror that is lost nothing stands.
+    const isLost = "crash" in how && how.crash === "powerCut"
+    if (stands === true && !isLost)
+      assert.deepStrictEqual(yield* seen(disk), [{ cents: 4 }], `nth ${nth}`)
+    yield* Effect.gen(function* () {
+      const ledger = yield* Ledger.Ledger
+      yield* check(version)
+      yield* ledger.append(deposit("d", 1))
+      yield* check(version)
+      yield* assertSound(ledger)
+      assert.deepStrictEqual(
+        (yield* ledger.views).filter(({ stale }) => stale !== null),
+        []
+      )
+    }).pipe(Effect.provide(TestLedger.layer({ disk, views: viewsOf(version) })))
+    const isAssertion = Exit.isFailure(ran) && String(ran.cause).includes("AssertionError")
+    if (isAssertion && !isDead) assert.fail(`nth ${nth}: ${String(ran.cause)}`)
+    return struck > 0
+  }).pipe(Effect.scoped)
+
+/** Every so many statements: with 1 it takes minutes. */
+const step = 11
+
+describe("Views are sound after a fault in", () => {
+  for (const [what, work] of Object.entries(works)) {
+    for (const [place, how] of hows.entries()) {
+      it.effect(`${what}: ${JSON.stringify(how)}`, () =>
+        Effect.gen(function* () {
+          for (let nth = 1 + (place % step); ; nth += step) {
+            const isStruck = yield* Effect.mapError(struckAt(work, how, nth), (error) => ({
+              nth,
+              error
+            }))
+            if (!isStruck) return
+          }
+        })
+      )
+    }
+  }
+})
+
+describe("A rollback that cannot empty a view", () => {
+  it.effect("for the disk's sake is finished by the next opening, and sets no view aside", () =>
+    Effect.gen(function* () {
+      const disk = yield* FaultyDisk.make({ seed: 1 })
+      yield* Effect.gen(function* () {
+        const ledger = yield* Ledger.Ledger
+        yield* fill
+        yield* disk.fail({ code: "SQLITE_FULL", on: "statement", path: 'DELETE FROM "balances"' })
+        const failed = yield* Effect.flip(ledger.rollback(1, by))
+        assert.strictEqual(failed._tag, "OperationFailed")
+        yield* disk.mend
+      }).pipe(Effect.provide(TestLedger.layer({ disk, views: viewsOf(1) })))
+      yield* Effect.gen(function* () {
+        const ledger = yield* Ledger.Ledger
+        assert.isFalse(JSON.stringify(ledger.opened).includes("ViewRebuilt"))
+        assert.strictEqual(yield* check(1), 2)
+        assert.isTrue((yield* ledger.views).every(({ stale }) => stale === null))
+      }).pipe(Effect.provide(TestLedger.layer({ disk, views: viewsOf(1) })))
+    })
+  )
+})

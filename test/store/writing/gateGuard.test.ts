@@ -1,0 +1,148 @@
+/** What a gate is lent: reading inside the writer's transaction, for as long as it is asked. */
+import { assert, describe, it } from "@effect/vitest"
+import { Deferred, Effect, Fiber } from "effect"
+import type { SqlClient } from "effect/sql"
+import type { SqlError } from "effect/sql/SqlError"
+import * as Policy from "../../../src/core/Policy.ts"
+import { Ledger } from "../../../src/store/Ledger.ts"
+import { forbidden } from "../../../src/store/mirror/lending.ts"
+import * as PolicyGate from "../../../src/store/writing/PolicyGate.ts"
+import * as FaultyDisk from "../../../src/testing/FaultyDisk.ts"
+import * as TestLedger from "../../../src/testing/TestLedger.ts"
+import { balances, Deposited, Withdrawn } from "../bank.ts"
+import { assertLike, assertSound } from "../ledgerFixtures.ts"
+
+const deposit = (account: string, cents: number) => Deposited.make({ account, cents })
+const withdraw = (account: string, cents: number) => Withdrawn.make({ account, cents })
+
+type Ask = (
+  draft: PolicyGate.RuleDraft,
+  sql: SqlClient.SqlClient
+) => Effect.Effect<Policy.Vote, SqlError>
+
+/** A ledger whose gate on withdrawals asks this. */
+const gated = <A, E>(ask: Ask, use: (ledger: Ledger["Service"]) => Effect.Effect<A, E>) =>
+  Effect.gen(function* () {
+    const directory = yield* TestLedger.directory
+    const gate = PolicyGate.gate(
+      { id: "g", types: [Withdrawn.type], views: [balances] },
+      (draft, sql) => ask(draft, sql)
+    )
+    return yield* Ledger.use(use).pipe(
+      Effect.provide(TestLedger.layer({ directory, views: [balances], rules: [gate] }))
+    )
+  })
+
+const ok = Policy.allow("ok")
+
+const traces = (ledger: Ledger["Service"]) =>
+  Effect.map(
+    ledger.query(
+      (sql) => sql<{ readonly n: number }>`
+      SELECT count(*) AS n FROM events WHERE trace_id IS NOT NULL`
+    ),
+    ([row]) => row?.n
+  )
+
+describe("A gate", () => {
+  it.effect("costs no statement where it is not asked", () =>
+    Effect.gen(function* () {
+      const gate = PolicyGate.gate({ id: "g", kinds: [Withdrawn], views: [balances] }, () =>
+        Effect.succeed(ok)
+      )
+      const statements = Effect.fnUntraced(function* (
+        rules: ReadonlyArray<PolicyGate.Rule>,
+        drafts: ReadonlyArray<ReturnType<typeof deposit> | ReturnType<typeof withdraw>>
+      ) {
+        const disk = yield* FaultyDisk.make({ seed: 1 })
+        return yield* Effect.gen(function* () {
+          const ledger = yield* Ledger
+          yield* ledger.append(deposit("a", 1))
+          const before = (yield* disk.operations).length
+          yield* ledger.appendAll(drafts)
+          return (yield* disk.operations).slice(before).map(({ name, path }) => [name, path])
+        }).pipe(Effect.provide(TestLedger.layer({ disk, views: [balances], rules })))
+      })
+      const deposits = [deposit("a", 1), deposit("b", 2), deposit("a", 3)]
+      const alone = yield* statements([], deposits)
+      assert.deepStrictEqual(yield* statements([gate], deposits), alone)
+      const asked = yield* statements([gate], [...deposits, withdraw("a", 1)])
+      assert.isAbove(asked.length, alone.length)
+    }).pipe(Effect.scoped)
+  )
+
+  it.effect("reads in transactions of its own", () =>
+    gated(
+      (_, sql) =>
+        sql<{ readonly cents: number }>`SELECT cents FROM balances`.pipe(
+          sql.withTransaction,
+          Effect.map(([row]) => (row?.cents === 5 ? ok : Policy.reject("not 5")))
+        ),
+      (ledger) => ledger.appendAll([deposit("a", 5), withdraw("a", 5)])
+    )
+  )
+
+  for (const text of ["COMMIT", "ROLLBACK", "PRAGMA foreign_keys = OFF", "DELETE FROM events"]) {
+    it.effect(`is refused ${text}, and the ledger goes on`, () =>
+      gated(
+        (_, sql) => Effect.as(sql.unsafe(text), ok),
+        (ledger) =>
+          Effect.gen(function* () {
+            const [first, refused, last] = yield* Effect.all(
+              [deposit("a", 5), withdraw("a", 1), deposit("b", 5)].map((draft) =>
+                Effect.result(ledger.append(draft))
+              ),
+              { concurrency: "unbounded" }
+            )
+            assert.deepStrictEqual([first?._tag, last?._tag], ["Success", "Success"])
+            assert.include(String(refused), "is not for a gate, which only reads")
+            assert.strictEqual((yield* ledger.head).seq, 2)
+            yield* assertSound(ledger)
+          })
+      )
+    )
+  }
+
+  it.effect("that hides a write where it is not read keeps nothing of it", () => {
+    // A name in SQLite may hold whatever stands between parentheses.
+    const text = `WITH a AS (SELECT $x(')) UPDATE events SET trace_id = id WHERE ''=''`
+    assert.isUndefined(forbidden(text, []))
+    return gated(
+      (_, sql) => Effect.as(sql.unsafe(text), ok),
+      (ledger) =>
+        Effect.gen(function* () {
+          yield* ledger.append(deposit("a", 5))
+          const refused = yield* Effect.flip(ledger.append(withdraw("a", 1)))
+          assertLike(refused, { _tag: "MirrorError" })
+          assert.include(String(refused.cause), "has written")
+          assert.strictEqual(yield* traces(ledger), 0)
+          yield* ledger.append(deposit("b", 5))
+          yield* assertSound(ledger)
+        })
+    )
+  })
+
+  it.effect("leaves nobody behind who could write later", () =>
+    Effect.gen(function* () {
+      const asked = yield* Deferred.make<void>()
+      let left: Fiber.Fiber<unknown, unknown> | undefined
+      const later = (sql: SqlClient.SqlClient) =>
+        Effect.andThen(Deferred.await(asked), sql`SELECT id FROM events`)
+      yield* gated(
+        (_, sql) =>
+          Effect.map(Effect.forkDetach(later(sql)), (fiber) => {
+            left = fiber
+            return ok
+          }),
+        (ledger) =>
+          Effect.gen(function* () {
+            yield* ledger.append(withdraw("a", 1))
+            yield* Deferred.succeed(asked, undefined)
+            assert.isDefined(left)
+            if (left === undefined) return
+            assert.include(String(yield* Effect.flip(Fiber.join(left))), "after its event")
+          })
+      )
+    })
+  )
+})
