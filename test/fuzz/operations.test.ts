@@ -10,7 +10,7 @@ import * as Hashes from "../../src/core/Hashes.ts"
 import * as SqliteClient from "../../src/platform/SqliteClient.ts"
 import type { Layout } from "../../src/store/journal/Layout.ts"
 import * as durable from "../../src/store/journal/durable.ts"
-import * as Operations from "../../src/store/upkeep/Operations.ts"
+import * as Finishing from "../../src/store/upkeep/finishing.ts"
 import { utf8 } from "../core/history.ts"
 import type { Watch } from "../store/crashKit.ts"
 import { dead, watchedFiles } from "../store/crashKit.ts"
@@ -146,7 +146,7 @@ const finish = Effect.fnUntraced(
     const sql = yield* SqliteClient.make({ filename: ":memory:" })
     const place = { path: path.join(layout.journal, segment), offset: floor }
     const known = { floor: place, sql, hashes: Hashes.noble }
-    const exit = yield* Operations.finishAll(layout, known).pipe(
+    const exit = yield* Finishing.finishAll(layout, known).pipe(
       Effect.provide(Layer.merge(watchedFiles(layout.root, watch), Path.layer)),
       Effect.exit
     )

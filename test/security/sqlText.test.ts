@@ -61,9 +61,9 @@ const judged: ReadonlyArray<readonly [call: RegExp, why: string]> = [
     /^store\/openLedger\.ts: unsafe\(`PRAGMA wal_checkpoint\(\$\{mode\}\)`\)$/,
     "one of two literals"
   ],
-  [/^store\/Mirror\.ts: unsafe\((?:events|index|keys)Table\)$/, "constant of the module"],
-  [/^store\/Mirror\.ts: unsafe\((?:stateTable|parentIndex)\)$/, "constant of the module"],
-  [/^store\/Mirror\.ts: unsafe\(text\)$/, "constants of the module"],
+  [/^store\/mirrorTables\.ts: unsafe\((?:events|index|keys)Table\)$/, "constant of the module"],
+  [/^store\/mirrorTables\.ts: unsafe\((?:stateTable|parentIndex)\)$/, "constant of the module"],
+  [/^store\/mirrorTables\.ts: unsafe\(text\)$/, "constants of the module"],
   [/^store\/TimeBlocks\.ts: unsafe\((?:table|fill)\)$/, "constant of the module"],
   [/^store\/Leads\.ts: literal\(column\)$/, "one of three literals"],
   [/^store\/IndexScan\.ts: literal\(columns\)$/, "one of two literals"],

@@ -16,7 +16,7 @@ import type { JournalFile, JournalReader } from "../journal/Journal.ts"
 import * as Journal from "../journal/Journal.ts"
 import type { Settled } from "../mirror/Mirror.ts"
 import * as Mirror from "../mirror/Mirror.ts"
-import type { Floor } from "../upkeep/Operations.ts"
+import type { Floor } from "../upkeep/finishing.ts"
 import { diverged } from "./Refusal.ts"
 import * as Replay from "../mirror/Replay.ts"
 

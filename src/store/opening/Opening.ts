@@ -35,6 +35,7 @@ import type { JournalFile, JournalReader } from "../journal/Journal.ts"
 import * as Mirror from "../mirror/Mirror.ts"
 import * as MirrorCut from "../mirror/MirrorCut.ts"
 import * as MirrorTree from "../mirror/MirrorTree.ts"
+import * as Finishing from "../upkeep/finishing.ts"
 import * as Operations from "../upkeep/Operations.ts"
 import { diverged, damagedAt, LedgerDamaged, LedgerDiverged, refusals } from "./Refusal.ts"
 import { Progress } from "../Progress.ts"
@@ -365,7 +366,7 @@ export const recover: (
   const actions: Array<Action> = []
   const before = yield* Effect.mapError(Mirror.settled(sql), mirrorError("read its head"))
   const floor = Anchor.floorOf(yield* listed(journal), before)
-  for (const id of yield* Operations.finishAll(layout, { floor, sql, hashes })) {
+  for (const id of yield* Finishing.finishAll(layout, { floor, sql, hashes })) {
     actions.push({ _tag: "OperationFinished", id })
   }
   const files = yield* listed(journal)

@@ -20,7 +20,7 @@ import * as durable from "../journal/durable.ts"
 import type { JournalError } from "../errors.ts"
 import type { Layout } from "../journal/Layout.ts"
 import { eachLineOf } from "../journal/lines.ts"
-import * as Operations from "../upkeep/Operations.ts"
+import * as OperationFolders from "../upkeep/OperationFolders.ts"
 
 /** A position that was, and was cut by an operation. Nothing beyond `to` counts any more. */
 export class RolledBack extends Schema.TaggedError<RolledBack>()("RolledBack", {
@@ -103,7 +103,7 @@ export const find = Effect.fnUntraced(function* <E, R>(
 ): Effect.fn.Return<RolledBack | undefined, JournalError | E, Files | R> {
   const { hashes, layout, wasHeld } = where
   const paths = yield* Path.Path
-  const cuts = (yield* Operations.list(layout, hashes)).flatMap(({ folder, isEnded, plan }) =>
+  const cuts = (yield* OperationFolders.list(layout, hashes)).flatMap(({ folder, isEnded, plan }) =>
     plan !== undefined && Op.isRollback(plan) ? [{ folder, isEnded, plan }] : []
   )
   let at = position

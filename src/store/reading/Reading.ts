@@ -24,6 +24,7 @@ import type * as Journal from "../journal/Journal.ts"
 import type { Source } from "../upkeep/manifestChecks.ts"
 import * as Manifests from "../upkeep/Manifests.ts"
 import * as Mirror from "../mirror/Mirror.ts"
+import * as OperationFolders from "../upkeep/OperationFolders.ts"
 import * as Operations from "../upkeep/Operations.ts"
 import type { Query, Reader } from "./Reader.ts"
 import * as Replay from "../mirror/Replay.ts"
@@ -121,7 +122,7 @@ export const make = Effect.fnUntraced(function* (
     ),
     backup: (directory) =>
       Effect.gen(function* () {
-        const taken = Operations.taken(journal.layout, hashes)
+        const taken = OperationFolders.taken(journal.layout, hashes)
         const before = yield* taken
         const { head, place } = yield* settled
         // What the index says of the newest row decides how much is copied.

@@ -15,7 +15,7 @@ import type { MirrorError } from "../errors.ts"
 import { JournalError, journalError, RowDamaged } from "../errors.ts"
 import type { JournalReader, Place } from "../journal/Journal.ts"
 import * as Layout from "../journal/Layout.ts"
-import * as Operations from "./Operations.ts"
+import * as OperationFolders from "./OperationFolders.ts"
 
 /** What a backup holds: rows up to `head`, bytes of its journal. */
 export class BackupReport extends Schema.Class<BackupReport>("sealog/BackupReport")({
@@ -146,7 +146,7 @@ const copyStated = Effect.fnUntraced(function* (
     if (found._tag !== "Sound" || found.checkpoint.size > head.seq) continue
     yield* Checkpoints.place(to, found.checkpoint)
   }
-  for (const { folder, id, isEnded, plan } of yield* Operations.list(from, hashes)) {
+  for (const { folder, id, isEnded, plan } of yield* OperationFolders.list(from, hashes)) {
     if (isEnded && plan !== undefined) yield* copyTree(folder, paths.join(to.operations, id))
   }
 })

@@ -25,7 +25,8 @@ import type { JournalFile, JournalReader, Misplaced } from "../journal/Journal.t
 import type { Layout } from "../journal/Layout.ts"
 import * as Mirror from "../mirror/Mirror.ts"
 import * as LedgerMarker from "../locking/LedgerMarker.ts"
-import * as Operations from "./Operations.ts"
+import * as Finishing from "./finishing.ts"
+import * as OperationFolders from "./OperationFolders.ts"
 import { pending, RepairPlan } from "./RepairPlan.ts"
 
 export { RepairPlan } from "./RepairPlan.ts"
@@ -225,8 +226,8 @@ export const diagnose = Effect.fn("Ledger.diagnose")(function* ({
 > {
   const { layout } = journal
   const closes: Array<string> = []
-  for (const found of yield* Operations.list(layout, hashes)) {
-    const standing = yield* Operations.standing(layout, found, hashes)
+  for (const found of yield* OperationFolders.list(layout, hashes)) {
+    const standing = yield* Finishing.standing(layout, found, hashes)
     // What stands half done is not to be judged: opening finishes it first.
     if (standing === "finishable") return pending(layout, found.id)
     if (standing === "stuck") closes.push(found.id)

@@ -29,6 +29,8 @@ import type { MarkerStale } from "../locking/Marker.ts"
 import * as Mirror from "../mirror/Mirror.ts"
 import * as MirrorSigning from "../mirror/MirrorSigning.ts"
 import * as OpeningSignatures from "../signing/OpeningSignatures.ts"
+import * as Finishing from "./finishing.ts"
+import * as OperationFolders from "./OperationFolders.ts"
 import * as Operations from "./Operations.ts"
 import type { LedgerClosed } from "../writing/Receipt.ts"
 import * as Rebuild from "../mirror/Rebuild.ts"
@@ -162,12 +164,12 @@ export const make = Effect.fnUntraced(function* (deps: Dependencies) {
     if (past !== undefined) return past
     const rollbacks: Array<Checkpoint.Rollback> = []
     const moved: Array<number> = []
-    for (const found of yield* Operations.list(layout, hashes)) {
+    for (const found of yield* OperationFolders.list(layout, hashes)) {
       const { plan } = found
       for (const { kind, name } of plan?.move ?? []) {
         if (kind === "checkpoint") moved.push(Checkpoint.numberOf(name) ?? 0)
       }
-      if (Operations.isCarriedOut(found)) rollbacks.push(...rolledBack(plan))
+      if (OperationFolders.isCarriedOut(found)) rollbacks.push(...rolledBack(plan))
     }
     past = { rollbacks, moved }
     return past
@@ -342,7 +344,7 @@ export const make = Effect.fnUntraced(function* (deps: Dependencies) {
     yield* marker.place(id, `rollback to checkpoint ${target.number}`, request.operator)
     yield* placePlan(folder, plan)
     const work = Effect.gen(function* () {
-      yield* Operations.carryOut(layout, folder, plan, sql)
+      yield* Finishing.carryOut(layout, folder, plan, sql)
       const to: Chain.Head = target.head
       yield* journalWriter.resume((yield* journal.files).at(-1), to)
       const where = { sql, journal, hashes, following }

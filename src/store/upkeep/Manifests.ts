@@ -25,7 +25,7 @@ import { checkFiles, checkHead, checkpointsFrom, isHeld, rootOf } from "./manife
 import type { Base, Source } from "./manifestChecks.ts"
 import * as manifestSql from "./manifestSql.ts"
 import * as Mirror from "../mirror/Mirror.ts"
-import * as Operations from "./Operations.ts"
+import * as OperationFolders from "./OperationFolders.ts"
 import type { ReadError } from "../reading/Reader.ts"
 
 type Files = FileSystem.FileSystem | Path.Path
@@ -77,7 +77,7 @@ const onDisk = Effect.fnUntraced(function* (
   if (manifest.ledgerId !== ledgerId || manifest.format !== format) return nothing
   // What did not hold may hold again where something was done about it.
   const isAgain =
-    onlySound || (yield* Operations.count(journal.layout)) > manifest.counters.operations
+    onlySound || (yield* OperationFolders.count(journal.layout)) > manifest.counters.operations
   if (isAgain && !Manifest.isSound(manifest)) return nothing
   const { checkpoint, leafHash } = manifest.integrity
   return { tally: Manifest.tallyOf(manifest), leafHash, checkpoint } satisfies Base
@@ -121,7 +121,7 @@ const complete = Effect.fnUntraced(function* (source: Source, from: Base) {
   for (let left = tries - 1; left >= 0; left--) {
     // First: a checkpoint is of rows that were there before it.
     const { numbers } = yield* Checkpoints.numbersIn(layout.checkpoints)
-    const operations = yield* Operations.count(layout)
+    const operations = yield* OperationFolders.count(layout)
     const head = manifestSql.headOf((yield* Mirror.settled(sql)).head)
     base = yield* advance(source, base, head, numbers)
     const { checkpointsInOrder, newest } = yield* checkpointsFrom(source, base, numbers)
@@ -235,7 +235,7 @@ const isUpToDate = Effect.fnUntraced(function* ({ hashes, journal, ledgerId, sql
     head.seq === newest.seq &&
     head.leafHash === newest.leafHash &&
     counters.checkpoints === (yield* Checkpoints.numbersIn(layout.checkpoints)).numbers.length &&
-    counters.operations === (yield* Operations.count(layout))
+    counters.operations === (yield* OperationFolders.count(layout))
   )
 })
 

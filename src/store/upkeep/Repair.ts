@@ -27,6 +27,8 @@ import type { RequestInvalid } from "./Maintenance.ts"
 import { checkOperator, checkSaid, OperationFailed } from "./Maintenance.ts"
 import type { MarkerStale } from "../locking/Marker.ts"
 import * as Mirror from "../mirror/Mirror.ts"
+import * as Finishing from "./finishing.ts"
+import * as OperationFolders from "./OperationFolders.ts"
 import * as Operations from "./Operations.ts"
 import type { RepairPlan } from "./RepairPlan.ts"
 import { isSame } from "./RepairPlan.ts"
@@ -166,7 +168,7 @@ const close = Effect.fnUntraced(function* (
   into: string
 ) {
   const { hashes, journal } = ground
-  const { folder, plan, trouble } = yield* Operations.look(journal.layout, id, hashes)
+  const { folder, plan, trouble } = yield* OperationFolders.look(journal.layout, id, hashes)
   if ((yield* durable.kindAt(folder)) !== "Directory") {
     const fs = yield* FileSystem.FileSystem
     const paths = yield* Path.Path
@@ -244,7 +246,7 @@ export const repair = Effect.fn("Ledger.repair")(function* (
   for (const closed of now.closes) yield* close(ground, closed, request, folder)
   yield* marker.place(id, "repair", operator)
   yield* Operations.place(folder, plan)
-  yield* Operations.carryOut(layout, folder, plan, writing)
+  yield* Finishing.carryOut(layout, folder, plan, writing)
   const verified = ["journal", ...(now.isMirrorUnreadable ? [] : ["mirror"]), "kept"]
   const outcome = yield* Operations.end(folder, plan, { outcome: "ok", head: now.to, verified })
   // It is done; a marker that stays names it, and the next open clears it.

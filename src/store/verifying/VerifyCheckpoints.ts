@@ -25,8 +25,8 @@ import * as durable from "../journal/durable.ts"
 import type { JournalError } from "../errors.ts"
 import type { JournalReader } from "../journal/Journal.ts"
 import { eachLineOf } from "../journal/lines.ts"
-import type { Found } from "../upkeep/Operations.ts"
-import * as Operations from "../upkeep/Operations.ts"
+import * as OperationFolders from "../upkeep/OperationFolders.ts"
+import type { Found } from "../upkeep/OperationFolders.ts"
 
 const reason = (kind: string, expected: string | number, actual: string | number): Reason => ({
   kind,
@@ -336,14 +336,15 @@ const cutHistory = Effect.fnUntraced(function* (
 /** What a reader should know of a folder of `operations/`; what it cut is not looked into here. */
 const oddityOf = (found: Found): Reason | undefined => {
   const { isEnded, plan, trouble } = found
-  if (Operations.isForeign(found)) return reason("foreign_file", "an operation", "a foreign name")
+  if (OperationFolders.isForeign(found))
+    return reason("foreign_file", "an operation", "a foreign name")
   if (!isEnded && (plan !== undefined || trouble !== undefined)) {
     // Whoever is at it now, or opens the ledger next, changes what was found here.
     const expected = `the ${plan?.kind ?? "operation"} to have ended`
     return reason("operation_unfinished", expected, "it is under way, or was cut short")
   }
   // What one that was closed has kept may be any part of what it planned.
-  return plan === undefined || !isEnded || Operations.isCarriedOut(found)
+  return plan === undefined || !isEnded || OperationFolders.isCarriedOut(found)
     ? undefined
     : reason("operation_closed", `the ${plan.kind} as planned`, "closed by a repair")
 }
@@ -371,7 +372,7 @@ export const begin = Effect.fnUntraced(function* (
     verifier.fail("checkpoints", Segment.wholeFile(path), "", why, 0)
   }
   const own = yield* statedIn(layout.checkpoints, hashes, verifier, numbers)
-  const operations = yield* Operations.list(layout, hashes)
+  const operations = yield* OperationFolders.list(layout, hashes)
   checkOrder(own, operations, verifier)
   const { checkpoint, signatures, tree } = given
   const all = [...own]
@@ -407,7 +408,7 @@ export const begin = Effect.fnUntraced(function* (
       const oddity = oddityOf(found)
       if (oddity !== undefined)
         verifier.remark("checkpoints", Segment.wholeFile(folder), "", oddity)
-      if (plan === undefined || !Operations.isCarriedOut(found)) continue
+      if (plan === undefined || !OperationFolders.isCarriedOut(found)) continue
       yield* cutHistory(reader, operations, { folder, plan }, hashes, verifier, signatures)
     }
   })

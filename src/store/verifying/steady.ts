@@ -9,7 +9,7 @@ import { Effect, Exit } from "effect"
 import type { FileSystem, Path } from "effect"
 import { JournalError } from "../errors.ts"
 import type { Layout } from "../journal/Layout.ts"
-import * as Operations from "../upkeep/Operations.ts"
+import * as OperationFolders from "../upkeep/OperationFolders.ts"
 
 const tries = 8
 
@@ -20,10 +20,10 @@ export const steady = Effect.fnUntraced(function* <A, E, R>(
   isClean: (answer: A) => boolean
 ): Effect.fn.Return<A, E | JournalError, R | FileSystem.FileSystem | Path.Path> {
   for (let nth = 0; nth < tries; nth++) {
-    const before = yield* Operations.state(layout)
+    const before = yield* OperationFolders.state(layout)
     const answer = yield* Effect.exit(look)
     if (Exit.isSuccess(answer) && isClean(answer.value)) return answer.value
-    if ((yield* Operations.state(layout)) === before) return yield* answer
+    if ((yield* OperationFolders.state(layout)) === before) return yield* answer
   }
   return yield* new JournalError({
     operation: "look through",
