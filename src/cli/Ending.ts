@@ -11,7 +11,7 @@
  * do now; it holds no stack trace, nothing of a payload, and no control character.
  */
 import { Cause, Data, Predicate, Runtime } from "effect"
-import { OperationFailed } from "../store/upkeep/Maintenance.ts"
+import { OperationFailed } from "../store/upkeep/requests.ts"
 
 /** Ends the program with this code. `text` is what standard error is told, if anything. */
 export class Ending extends Data.TaggedError("Ending")<{
