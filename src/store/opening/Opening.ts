@@ -23,14 +23,15 @@ import type { Head } from "../../core/Chain.ts"
 import type { Checkpoint } from "../../core/Checkpoint.ts"
 import type * as Hashes from "../../core/Hashes.ts"
 import * as Merkle from "../../core/Merkle.ts"
-import * as Recovery from "../../core/Recovery.ts"
+import type * as Recovery from "../../core/Recovery.ts"
 import type * as Signing from "../../core/Signing.ts"
 import { Follower } from "../../core/Signing.ts"
 import * as durable from "../journal/durable.ts"
 import * as Anchor from "./Anchor.ts"
+import * as CatchingUp from "./catchingUp.ts"
 import * as Checkpoints from "../upkeep/Checkpoints.ts"
-import type { JournalError } from "../errors.ts"
-import { journalError, MirrorError, mirrorError, RowDamaged } from "../errors.ts"
+import type { JournalError, MirrorError } from "../errors.ts"
+import { journalError, mirrorError } from "../errors.ts"
 import type { JournalFile, JournalReader } from "../journal/Journal.ts"
 import * as Mirror from "../mirror/Mirror.ts"
 import * as MirrorCut from "../mirror/MirrorCut.ts"
@@ -38,9 +39,9 @@ import * as MirrorTree from "../mirror/MirrorTree.ts"
 import * as Finishing from "../upkeep/finishing.ts"
 import * as Operations from "../upkeep/Operations.ts"
 import { diverged, damagedAt, LedgerDamaged, LedgerDiverged, refusals } from "./Refusal.ts"
-import { Progress } from "../Progress.ts"
-import * as Replay from "../mirror/Replay.ts"
+import type * as Replay from "../mirror/Replay.ts"
 import * as OpeningSignatures from "../signing/OpeningSignatures.ts"
+import { scanTail } from "./scanTail.ts"
 import type { ViewAction } from "../views/ViewKeeper.ts"
 
 export { LedgerDamaged, LedgerDiverged }
@@ -75,48 +76,6 @@ export interface Opened {
   readonly actions: ReadonlyArray<Action>
 }
 
-/** Segments must follow each other: no empty one but the last, each named by its first seq. */
-const checkNames = Effect.fnUntraced(function* (
-  journal: JournalReader,
-  files: ReadonlyArray<JournalFile>,
-  firstSeqOf: ReadonlyMap<number, number>,
-  { cut, head }: Recovery.Plan
-) {
-  if (journal.format === "cortex") return
-  for (const [nth, file] of files.entries()) {
-    const isLast = nth === files.length - 1
-    const holdsNone = file.bytes === 0 || (cut?.path === file.path && cut.offset === 0)
-    const first = holdsNone && isLast ? head.seq + 1 : firstSeqOf.get(file.segment)
-    if (first === undefined || first === file.segment) continue
-    return yield* damagedAt(journal, {
-      path: file.path,
-      offset: 0,
-      seq: first,
-      reason: `its name says that it begins with row ${file.segment}, but it begins with ${first}`,
-      follows: !isLast
-    })
-  }
-})
-
-/** Rows up to the newest sound checkpoint were acknowledged: all of them must be there. */
-const checkPassed = Effect.fnUntraced(function* (
-  journal: JournalReader,
-  from: Head,
-  to: Head,
-  checkpoint: Checkpoint | undefined,
-  passed: string | undefined
-) {
-  if (checkpoint === undefined || checkpoint.head.seq <= from.seq) return
-  const { head, number } = checkpoint
-  if (to.seq < head.seq) {
-    const reason = `the journal ends before checkpoint ${number}`
-    return yield* diverged(journal, to.seq, reason, `${head.seq} rows`, `${to.seq} rows`)
-  }
-  if (passed === head.leafHash) return
-  const reason = `checkpoint ${number} is of another history`
-  return yield* diverged(journal, head.seq, reason, `leaf hash ${head.leafHash}`, `${passed}`)
-})
-
 /** A checkpoint at or before the mirror's newest row: the index must have met it. */
 const checkBehind = Effect.fnUntraced(function* (
   sql: SqlClient.SqlClient,
@@ -133,54 +92,6 @@ const checkBehind = Effect.fnUntraced(function* (
   const reason = `checkpoint ${number} is of another history`
   const expected = `leaf hash ${head.leafHash}`
   return yield* diverged(journal, head.seq, reason, expected, String(row.leaf_hash))
-})
-
-const scan = Effect.fnUntraced(function* (
-  journal: JournalReader,
-  files: ReadonlyArray<JournalFile>,
-  from: Replay.From,
-  checkpoint: Checkpoint | undefined,
-  hashes: Hashes.Hashes,
-  follower: Follower
-) {
-  const signatures = new OpeningSignatures.Tail(follower, journal.format)
-  const tail = new Recovery.TailScan(from.head, journal.format, hashes)
-  const firstSeqOf = new Map<number, number>()
-  let passed: string | undefined
-  for (const [nth, file] of files.entries()) {
-    if (file.segment < from.segment) continue
-    if (file.bytes === 0 && nth < files.length - 1) {
-      const reason = "an empty segment stands before others"
-      const place = { path: file.path, offset: 0, seq: file.segment, reason, follows: true }
-      return yield* damagedAt(journal, place)
-    }
-    const offset = file.segment === from.segment ? from.offset : 0
-    yield* journal.eachLine(file, { offset, number: 1 }, file.bytes, (lines) =>
-      Effect.sync(() => {
-        for (const line of lines) {
-          const event = tail.push(line)
-          if (event === undefined) continue
-          signatures.take(line, event)
-          if (line.offset === 0) firstSeqOf.set(file.segment, event.seq)
-          if (event.seq === checkpoint?.head.seq) passed = event.leafHash
-        }
-      })
-    )
-  }
-  const plan = tail.plan()
-  const lastPath = files.at(-1)?.path
-  if (plan._tag === "Damage") return yield* damagedAt(journal, plan)
-  const forged = signatures.failureUpTo(plan.head.seq)
-  if (forged !== undefined) return yield* damagedAt(journal, forged)
-  yield* checkPassed(journal, from.head, plan.head, checkpoint, passed)
-  if (plan.cut !== undefined && plan.cut.path !== lastPath) {
-    const { path, offset } = plan.cut
-    const reason = "an incomplete group stands before the last segment"
-    const seq = plan.head.seq + 1
-    return yield* damagedAt(journal, { path, offset, seq, reason, follows: true })
-  }
-  yield* checkNames(journal, files, firstSeqOf, plan)
-  return { plan, state: signatures.settled }
 })
 
 const chunkBytes = 1024 * 1024
@@ -210,68 +121,6 @@ const rewrite = Effect.fnUntraced(
     )
 )
 
-/** The row that uses the id of an earlier one. */
-const usedAgain = (
-  journal: JournalReader,
-  rows: ReadonlyArray<Replay.Placed>,
-  { id, seq: earlier }: Mirror.IdConflict
-): RowDamaged => {
-  const row = rows.find(({ event }) => event.id === id && event.seq !== earlier)
-  return new RowDamaged({
-    seq: row?.event.seq ?? earlier,
-    path: journal.pathOf(row?.place.segment ?? 1),
-    offset: row?.place.offset ?? 0,
-    leg: "journal",
-    expected: "an id of its own",
-    actual: `the id ${id}, which is that of row ${earlier}`
-  })
-}
-
-/** Replay rows beyond the mirror; what the journal cannot explain becomes a refusal by name. */
-export const catchUp = Effect.fnUntraced(function* (
-  sql: SqlClient.SqlClient,
-  journal: JournalReader,
-  hashes: Hashes.Hashes,
-  from: Replay.From,
-  until: number
-) {
-  const tell = yield* Progress
-  yield* Replay.walk(journal, hashes, from, until, (rows) =>
-    Replay.replayBatch(sql, journal, hashes, rows).pipe(
-      Effect.catchTag("IdConflict", (error) => Effect.fail(usedAgain(journal, rows, error))),
-      Effect.andThen(
-        tell({ task: "catch up", done: rows.at(-1)?.event.seq ?? 0, total: until, unit: "rows" })
-      )
-    )
-  )
-})
-
-/** Catch up in the middle of writing, where every refusal means that the mirror is not usable. */
-export const catchUpOpen = Effect.fnUntraced(function* (
-  sql: SqlClient.SqlClient,
-  journal: JournalReader,
-  hashes: Hashes.Hashes,
-  until: number
-) {
-  const { head, place } = yield* Effect.mapError(Mirror.settled(sql), mirrorError("read its head"))
-  const from = place === undefined ? Replay.beginning : Replay.behind(head, place)
-  yield* unusable(catchUp(sql, journal, hashes, from, until))
-})
-
-/** In the middle of writing every refusal means that the mirror is not usable. */
-const unusable = <A, R>(
-  catching: Effect.Effect<A, Replay.WalkError | Mirror.RowDiffers | MirrorError, R>
-): Effect.Effect<A, MirrorError, R> =>
-  Effect.mapError(catching, (error) =>
-    error instanceof MirrorError
-      ? error
-      : new MirrorError({
-          operation: "catch up with the journal",
-          cause: error,
-          hint: "Nothing was written; close the ledger and verify it."
-        })
-  )
-
 /** Every way in which opening refuses or fails. */
 export type OpenError =
   | LedgerDamaged
@@ -289,34 +138,13 @@ const takeIn = Effect.fnUntraced(function* (
   until: number
 ) {
   const to = refusals(journal)
-  yield* catchUp(sql, journal, hashes, from, until).pipe(
+  yield* CatchingUp.catchUp(sql, journal, hashes, from, until).pipe(
     Effect.catchTags({
       RowDiffers: (error) => Effect.fail(to.RowDiffers(error)),
       RowDamaged: (error) => Effect.fail(to.RowDamaged(error)),
       ChainBroken: (error) => Effect.fail(to.ChainBroken(error))
     })
   )
-})
-
-/**
- * Count the mirror's rows, and take in those that the journal has and it lacks below its newest;
- * whether it then has as many. Reads an index of each table: it is not done by opening, but before
- * anything is appended.
- */
-export const takeStock = Effect.fnUntraced(function* (
-  sql: SqlClient.SqlClient,
-  journal: JournalReader,
-  hashes: Hashes.Hashes,
-  seq: number
-) {
-  const failed = mirrorError("be counted")
-  const before = yield* Effect.mapError(Mirror.counts(sql), failed)
-  if (before.events === seq && before.indexed === seq) return true
-  if (before.events < seq || before.indexed < seq) {
-    yield* unusable(catchUp(sql, journal, hashes, Replay.beginning, seq))
-  }
-  const after = yield* Effect.mapError(Mirror.counts(sql), failed)
-  return after.events === seq && after.indexed === seq
 })
 
 /** The place from which opening looks on; a mirror that a rollback left behind is taken back. */
@@ -381,7 +209,7 @@ export const recover: (
     checkpoint
   )
   const follower = new Follower(known, following)
-  const { plan, state } = yield* scan(journal, files, from, checkpoint, hashes, follower)
+  const { plan, state } = yield* scanTail(journal, files, from, checkpoint, hashes, follower)
   if (plan.cut !== undefined) {
     if (isNew && plan.head.seq === 0) {
       const reason = "it does not begin with a row, and was no ledger before"

@@ -30,6 +30,7 @@ import * as Maintenance from "../upkeep/Maintenance.ts"
 import * as Mirror from "../mirror/Mirror.ts"
 import * as OlderMirror from "../mirror/OlderMirror.ts"
 import type { OpenReport } from "./Opening.ts"
+import * as CatchingUp from "./catchingUp.ts"
 import * as Opening from "./Opening.ts"
 import * as PolicyGate from "../writing/PolicyGate.ts"
 import type { Reader } from "../reading/Reader.ts"
@@ -164,8 +165,8 @@ export const open = Effect.fnUntraced(function* (
     head,
     tree,
     standing,
-    takeStock: (until) => Opening.takeStock(sql, journal, hashes, until.seq),
-    catchUp: (until) => Opening.catchUpOpen(sql, journal, hashes, until.seq),
+    takeStock: (until) => CatchingUp.takeStock(sql, journal, hashes, until.seq),
+    catchUp: (until) => CatchingUp.catchUpOpen(sql, journal, hashes, until.seq),
     afterGroup: Effect.fnUntraced(function* (written) {
       pulse.beat()
       if (upkeep !== undefined) yield* upkeep.afterGroup

@@ -1,9 +1,9 @@
 /**
  * Verification of what states the rows: checkpoints, the roots of histories that were cut, the tree.
  *
- * While the rows go by, the root is computed at every size that something states: a checkpoint here,
- * one that was kept elsewhere, the mirror's tree. What a rollback cut is verified as rows that go on
- * from its checkpoint, up to the head and root that its plan names. Nothing stated, nothing hashed.
+ * What is stated, by a checkpoint here, one that was kept elsewhere, or the mirror's tree, is held
+ * against the rows as they go by. What a rollback cut is verified as rows that go on from its
+ * checkpoint, up to the head and root that its plan names.
  * Where the rows' signatures are judged, so are the lineage that a checkpoint states and its signature.
  */
 import { Effect, Path } from "effect"
@@ -13,11 +13,8 @@ import * as Checkpoint from "../../core/Checkpoint.ts"
 import type * as Hashes from "../../core/Hashes.ts"
 import * as Merkle from "../../core/Merkle.ts"
 import * as Op from "../../core/Operation.ts"
-import * as Row from "../../core/Row.ts"
 import * as Segment from "../../core/Segment.ts"
-import type { Line } from "../../core/Segment.ts"
-import * as Signing from "../../core/Signing.ts"
-import type { Level, Reason } from "../../core/VerifyReport.ts"
+import type { Reason } from "../../core/VerifyReport.ts"
 import { digest, folderOf } from "../upkeep/carryOut.ts"
 import * as Checkpoints from "../upkeep/Checkpoints.ts"
 import { cutFiles } from "../reading/CutHistory.ts"
@@ -27,145 +24,8 @@ import type { JournalReader } from "../journal/Journal.ts"
 import { eachLineOf } from "../journal/lines.ts"
 import * as OperationFolders from "../upkeep/OperationFolders.ts"
 import type { Found } from "../upkeep/OperationFolders.ts"
-
-const reason = (kind: string, expected: string | number, actual: string | number): Reason => ({
-  kind,
-  expected,
-  actual
-})
-
-/** What states a size: the row there, its end, and what to call it. */
-interface Stated {
-  readonly level: Level
-  readonly name: string
-  readonly path: string
-  readonly size: number
-  readonly root: string
-  /** Undefined where only the root is stated. */
-  readonly checkpoint: Checkpoint.Checkpoint | undefined
-}
-
-const stated = (checkpoint: Checkpoint.Checkpoint, path: string, name: string): Stated => ({
-  level: "checkpoints",
-  name,
-  path,
-  size: checkpoint.size,
-  root: checkpoint.root,
-  checkpoint
-})
-
-/** What the rows' signatures say when a stated size is met. */
-interface Judged {
-  readonly signatures: Chain.Signatures
-  /** The lineage behind the last row. */
-  readonly signing: () => Signing.Signing | undefined
-}
-
-/** Checks what is stated against rows as they go by. */
-class Rows {
-  readonly #judged: Judged | undefined
-  /** The newest row that a signed checkpoint states. */
-  signedSeq = 0
-  readonly #hashes: Hashes.Hashes
-  readonly #bySize = new Map<number, Array<Stated>>()
-  readonly #report: (stated: Stated, reason: Reason, seq: number) => void
-  #last: number
-  #tree: Merkle.Tree
-  #leaves: Array<string> = []
-
-  constructor(
-    from: Merkle.Tree,
-    all: ReadonlyArray<Stated>,
-    hashes: Hashes.Hashes,
-    report: (stated: Stated, reason: Reason, seq: number) => void,
-    judged: Judged | undefined
-  ) {
-    this.#judged = judged
-    this.#hashes = hashes
-    this.#tree = from
-    this.#last = Math.max(from.size, ...all.map(({ size }) => size))
-    this.#report = report
-    for (const one of all) {
-      const others = this.#bySize.get(one.size) ?? []
-      this.#bySize.set(one.size, [...others, one])
-    }
-    this.#check(from.size, undefined, undefined)
-  }
-
-  /** A row's line, its event where it could be read, and its segment where it still lies in one. */
-  take(line: Line, event: Row.Row["event"] | undefined, segment: number | undefined): void {
-    const size = this.#tree.size + this.#leaves.length + 1
-    if (size > this.#last) return
-    this.#leaves.push(event?.leafHash ?? Row.leafHash(line.bytes, this.#hashes))
-    if (!this.#bySize.has(size)) {
-      // Hashed in runs, and never more of them held than a run.
-      if (this.#leaves.length >= 4_096) this.#settle()
-      return
-    }
-    const offset = line.offset + line.length + 1
-    this.#check(size, event, segment === undefined ? undefined : { segment, offset })
-  }
-
-  #settle(): Merkle.Tree {
-    this.#tree = Merkle.appendAll(this.#tree, this.#leaves, this.#hashes)
-    this.#leaves = []
-    return this.#tree
-  }
-
-  #check(
-    size: number,
-    event: Row.Row["event"] | undefined,
-    end: { readonly segment: number; readonly offset: number } | undefined
-  ): void {
-    const all = this.#bySize.get(size)
-    if (all === undefined) return
-    this.#bySize.delete(size)
-    const root = Merkle.root(this.#settle(), this.#hashes)
-    for (const one of all) {
-      const { checkpoint } = one
-      const fail = (kind: string, expected: string, actual: string) =>
-        this.#report(one, reason(`${one.name}_${kind}`, expected, actual), size)
-      if (root !== one.root) fail("root", one.root, root)
-      else if (checkpoint !== undefined) this.#checkSigned(one, checkpoint, size)
-      if (checkpoint === undefined || event === undefined) continue
-      const { head } = checkpoint
-      const [expected, actual] = [
-        [head.leafHash, head.id, head.eventHash],
-        [event.leafHash, event.id, event.eventHash]
-      ].map((sides) => sides.join(" "))
-      if (expected !== actual) fail("head", `${expected}`, `${actual}`)
-      const [from, to] = [checkpoint, end ?? checkpoint].map(
-        ({ offset, segment }) => `segment ${segment} byte ${offset}`
-      )
-      if (from !== to) fail("place", `${from}`, `${to}`)
-    }
-  }
-
-  #checkSigned(one: Stated, checkpoint: Checkpoint.Checkpoint, size: number): void {
-    const [signatures, rows] = [this.#judged?.signatures, this.#judged?.signing()]
-    if (signatures === undefined || rows === undefined) return
-    const { ledgerId, signing, verify } = signatures
-    const { lineage, signature } = checkpoint
-    if (lineage === null && signature === null && size < signing.firstSeq) return
-    const [expected, actual] = [lineage ?? undefined, rows].map(Signing.describeLineage)
-    if (expected !== actual) {
-      return this.#report(one, reason(`${one.name}_lineage`, `${actual}`, `${expected}`), size)
-    }
-    const wrong = Checkpoint.checkSignature(checkpoint, ledgerId, verify)
-    if (wrong !== undefined) this.#report(one, wrong, size)
-    else this.signedSeq = Math.max(this.signedSeq, size)
-  }
-
-  /** What is stated of rows that never came; what the mirror holds of them is told by parity. */
-  end(rows: number): void {
-    for (const all of this.#bySize.values()) {
-      for (const one of all) {
-        if (one.level === "index") continue
-        this.#report(one, reason(`${one.name}_beyond`, `${one.size} rows`, `${rows} rows`), rows)
-      }
-    }
-  }
-}
+import type { Stated } from "./StatedRows.ts"
+import { reason, stated, StatedRows } from "./StatedRows.ts"
 
 /** What is told to verification besides the files. */
 export interface Given {
@@ -302,7 +162,7 @@ const cutHistory = Effect.fnUntraced(function* (
     ...(yield* statedIn(directory, hashes, verifier, moved.toReversed(), moves)),
     { ...whole, size: from.seq, root, checkpoint: undefined }
   ]
-  const rows = new Rows(
+  const rows = new StatedRows(
     to.tree,
     all,
     hashes,
@@ -357,7 +217,7 @@ export const begin = Effect.fnUntraced(function* (
   given: Given
 ): Effect.fn.Return<
   {
-    readonly take: Rows["take"]
+    readonly take: StatedRows["take"]
     readonly end: Effect.Effect<void, JournalError, Files>
     readonly isStated: boolean
     readonly signedSeq: () => number
@@ -383,7 +243,7 @@ export const begin = Effect.fnUntraced(function* (
     all.push({ ...place, size: tree.size, root, checkpoint: undefined })
   }
   let wrongTree: Reason | undefined
-  const rows = new Rows(
+  const rows = new StatedRows(
     Merkle.empty,
     all,
     hashes,
