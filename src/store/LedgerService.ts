@@ -112,7 +112,10 @@ export interface Settings extends Upkeep.Settings {
   readonly crc?: boolean | undefined
   /** Where they are given: an event of no kind, or that its kind does not read, is refused. */
   readonly kinds?: ReadonlyArray<AnyKind> | undefined
-  /** What becomes of a view of another version or with other tables. Default `rebuild`. */
+  /**
+   * What becomes of a view of another version or with other tables. Default `rebuild`: it is built
+   * from the first row on before the ledger opens, while readers have the old one.
+   */
   readonly onViewChange?: "rebuild" | "refuse" | undefined
 }
 
