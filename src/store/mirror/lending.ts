@@ -6,13 +6,16 @@
  * its semicolon; elsewhere names behind the words that write are looked at. Savepoints are those of
  * effect's own nested transactions. It is a guard against mistakes: who means harm is in this process.
  */
-import { Effect, Stream } from "effect"
+import { Effect, Exit, Scope, Stream } from "effect"
 import type { Connection } from "effect/sql/SqlConnection"
 import { SqlError, SqlSyntaxError } from "effect/sql/SqlError"
 
-/** Strings and names in any of SQLite's quotes, comments, words, and what stands alone. */
+/**
+ * Strings and names in any of SQLite's quotes, comments, words, and what stands alone. A choice for
+ * each character of a string would overflow the stack where it is long.
+ */
 const tokens =
-  /'(?:[^']|'')*'|"(?:[^"]|"")*"|`(?:[^`]|``)*`|\[[^\]]*\]|--[^\n]*|\/\*[\s\S]*?(?:\*\/|$)|\ufeff|[\w$\u0080-\uffff]+|\S/g
+  /'[^']*(?:''[^']*)*'|"[^"]*(?:""[^"]*)*"|`[^`]*(?:``[^`]*)*`|\[[^\]]*\]|--[^\n]*|\/\*[\s\S]*?(?:\*\/|$)|\ufeff|[\w$\u0080-\uffff]+|\S/g
 const isSpare = (token: string) => /^(?:--|\/\*|\ufeff)/.test(token)
 const nested = /^(?:SAVEPOINT|RELEASE SAVEPOINT|ROLLBACK TO SAVEPOINT) effect_sql_\d+$/
 const allowed = new Set(["select", "with", "values", "insert", "replace", "update", "delete"])
@@ -61,8 +64,8 @@ export const forbidden = (text: string, tables: ReadonlyArray<string>): string |
 /** The connection of the open transaction, lent for one answer. */
 export interface Lent {
   readonly connection: Connection
-  /** What the borrower has left running can use it no more. */
-  readonly end: () => void
+  /** What the borrower has left running can use it no more; streams that are open are closed. */
+  readonly end: Effect.Effect<void>
 }
 
 const refused = (message: string): SqlError =>
@@ -86,21 +89,33 @@ export const lending = (
   }
   return (connection) => {
     let isOver = false
-    const checked = <A>(
+    let streams: Scope.Closeable | undefined
+    const checked = <A, E, R>(
       text: string,
-      run: () => Effect.Effect<A, SqlError>
-    ): Effect.Effect<A, SqlError> =>
-      Effect.suspend(() => {
+      run: () => Effect.Effect<A, E, R>
+    ): Effect.Effect<A, E | SqlError, R> =>
+      Effect.suspend((): Effect.Effect<A, E | SqlError, R> => {
         const wrong = isOver ? "a statement after its event" : wrongIn(text)
         return wrong === undefined ? run() : Effect.fail(refused(`${wrong} is not for ${whom}`))
       })
+    /** A stream in the borrower's scope, which may be open longer than the connection is lent. */
+    const opened = Effect.fnUntraced(function* <A>(
+      text: string,
+      stream: Stream.Stream<A, SqlError>
+    ) {
+      streams ??= Scope.makeUnsafe()
+      const own = yield* Effect.acquireRelease(Scope.fork(streams), Scope.close)
+      const pull = yield* Scope.provide(Stream.toPull(stream), own)
+      // What was closed under it would look like the end of its rows.
+      return Stream.fromPull(Effect.succeed(checked(text, () => pull)))
+    })
     const guarded: Connection = {
       execute: (text, params, transform) =>
         checked(text, () => connection.execute(text, params, transform)),
       executeRaw: (text, params) => checked(text, () => connection.executeRaw(text, params)),
       executeStream: (text, params, transform) =>
         Stream.unwrap(
-          checked(text, () => Effect.succeed(connection.executeStream(text, params, transform)))
+          checked(text, () => opened(text, connection.executeStream(text, params, transform)))
         ),
       executeValues: (text, params) => checked(text, () => connection.executeValues(text, params)),
       executeValuesUnprepared: (text, params) =>
@@ -110,9 +125,10 @@ export const lending = (
     }
     return {
       connection: guarded,
-      end: () => {
+      end: Effect.suspend(() => {
         isOver = true
-      }
+        return streams === undefined ? Effect.void : Scope.close(streams, Exit.void)
+      })
     }
   }
 }

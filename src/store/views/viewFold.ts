@@ -164,7 +164,7 @@ const applied = (view: ViewParts.Declared, folding: Applied<never>, naming: Nami
         Effect.provideService(Clock.Clock, ViewEffect.clockAt(time)),
         Effect.exit
       )
-      lent.end()
+      yield* lent.end
       if (Exit.isSuccess(exit)) continue
       const cause = Cause.squash(exit.cause)
       if (cause instanceof SqlError && isOfDisk(cause)) return yield* cause

@@ -54,7 +54,7 @@ export const make = (sql: SqlClient.SqlClient, own: object) => {
       Effect.provideService(Asking, own),
       Effect.exit
     )
-    lent.end()
+    yield* lent.end
     if ((yield* changes) !== before) return yield* wrote()
     return yield* answer
   })

@@ -76,6 +76,12 @@ describe("SQL on a connection that is lent", () => {
     })
   }
 
+  it("is read however long its strings are", () => {
+    const text = `${"x".repeat(10_000_000)}''x`
+    assert.isUndefined(forbidden(`INSERT INTO mine (a) VALUES ('${text}')`, tables))
+    assert.isString(forbidden(`SELECT '${text}' UNION DELETE FROM events`, tables))
+  })
+
   it("is SQL that SQLite takes, or these tests would say nothing", () => {
     const db = new DatabaseSync(":memory:")
     db.exec(`CREATE TABLE events (id TEXT); CREATE TABLE "a""b" (a);

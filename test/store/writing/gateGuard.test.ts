@@ -1,11 +1,13 @@
 /** What a gate is lent: reading inside the writer's transaction, for as long as it is asked. */
 import { assert, describe, it } from "@effect/vitest"
-import { Deferred, Effect, Fiber } from "effect"
+import type { Scope } from "effect"
+import { Deferred, Effect, Fiber, Stream } from "effect"
 import type { SqlClient } from "effect/sql"
 import type { SqlError } from "effect/sql/SqlError"
 import * as Policy from "../../../src/core/Policy.ts"
 import { Ledger } from "../../../src/store/Ledger.ts"
 import { forbidden } from "../../../src/store/mirror/lending.ts"
+import * as Views from "../../../src/store/views/Views.ts"
 import * as PolicyGate from "../../../src/store/writing/PolicyGate.ts"
 import * as FaultyDisk from "../../../src/testing/FaultyDisk.ts"
 import * as TestLedger from "../../../src/testing/TestLedger.ts"
@@ -144,5 +146,37 @@ describe("A gate", () => {
           })
       )
     })
+  )
+
+  it.effect("that leaves a stream open keeps no table from being made anew", () =>
+    Effect.gen(function* () {
+      const directory = yield* TestLedger.directory
+      const left: Array<Effect.Effect<unknown, unknown>> = []
+      // Its scope is that of the layer: the stream is not closed before the ledger is.
+      const gate = PolicyGate.gate<Scope.Scope, typeof Withdrawn>(
+        { id: "g", kinds: [Withdrawn], views: [balances] },
+        (_, sql) =>
+          Effect.gen(function* () {
+            const pull = yield* Stream.toPull(
+              sql`SELECT a.id FROM events a, events b, events c`.stream
+            )
+            yield* Effect.ignore(pull)
+            left.push(pull)
+            return ok
+          })
+      )
+      yield* Effect.gen(function* () {
+        const ledger = yield* Ledger
+        yield* ledger.appendAll(Array.from({ length: 9 }, (_, n) => deposit(`a${n}`, 1)))
+        yield* ledger.append(withdraw("a1", 1))
+        assert.strictEqual((yield* Views.Views.use((views) => views.rebuild(balances))).seq, 10)
+        const [pull] = left
+        assert.isDefined(pull)
+        if (pull !== undefined) {
+          assert.include(String(yield* Effect.exit(pull)), "after its event")
+        }
+        yield* assertSound(ledger)
+      }).pipe(Effect.provide(TestLedger.layer({ directory, views: [balances], rules: [gate] })))
+    }).pipe(Effect.scoped)
   )
 })
