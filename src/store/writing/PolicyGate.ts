@@ -19,6 +19,7 @@ import { readBy, typesOf } from "../../core/Kind.ts"
 import * as Policy from "../../core/Policy.ts"
 import * as Timestamp from "../../core/Timestamp.ts"
 import { isOfDisk } from "../errors.ts"
+import { failing } from "../mirror/transacting.ts"
 
 /** What a rule looks at: the draft with every default filled in, and its payload as a value. */
 export interface RuleDraft extends CompleteDraft {
@@ -243,7 +244,9 @@ export const make = Effect.fnUntraced(function* <R = never>(rules: ReadonlyArray
     for (const rule of rules) {
       const { vote } = rule
       if (vote._tag !== "Gate" || !applies(rule, draft)) continue
-      votes.push(yield* cast(rule, () => Effect.provideContext(vote.on(view, sql), context)))
+      // Its own transactions die of what the disk does to their end.
+      const on = () => failing(Effect.provideContext(vote.on(view, sql), context))
+      votes.push(yield* cast(rule, on))
     }
     return votes
   })

@@ -179,4 +179,39 @@ describe("A gate", () => {
       }).pipe(Effect.provide(TestLedger.layer({ directory, views: [balances], rules: [gate] })))
     }).pipe(Effect.scoped)
   )
+
+  const nested = (sql: SqlClient.SqlClient) => sql.withTransaction(sql`SELECT 77`)
+
+  /** What the disk does to a gate, and a gate that makes a defect of it, or whose transaction does. */
+  const struck: { readonly [what: string]: readonly [path: string, ask: Ask] } = {
+    "a statement that dies": ["SELECT 77", (_, sql) => Effect.as(Effect.orDie(nested(sql)), ok)],
+    "a transaction of its own that cannot end": [
+      "RELEASE SAVEPOINT",
+      (_, sql) => Effect.as(nested(sql), ok)
+    ],
+    "a transaction of its own that cannot be undone": [
+      "ROLLBACK TO",
+      (_, sql) =>
+        sql.withTransaction(Effect.andThen(sql`SELECT 77`, Effect.die("no"))).pipe(Effect.as(ok))
+    ]
+  }
+  for (const [what, [path, ask]] of Object.entries(struck)) {
+    it.effect(`has not voted where the disk fails it: ${what}`, () =>
+      Effect.gen(function* () {
+        const disk = yield* FaultyDisk.make({ seed: 1 })
+        const gate = PolicyGate.gate({ id: "g", types: [Withdrawn.type] }, ask)
+        yield* Effect.gen(function* () {
+          const ledger = yield* Ledger
+          yield* ledger.append(deposit("a", 5))
+          yield* disk.fail({ code: "SQLITE_IOERR", on: "statement", path })
+          const failed = yield* Effect.flip(ledger.append(withdraw("a", 1)))
+          assert.strictEqual(yield* disk.struck, 1)
+          assertLike(failed, { _tag: "MirrorError", operation: "take in a group" })
+          yield* disk.mend
+          yield* ledger.append(deposit("a", 5))
+          yield* assertSound(ledger)
+        }).pipe(Effect.provide(TestLedger.layer({ disk, rules: [gate] })))
+      }).pipe(Effect.scoped)
+    )
+  }
 })
