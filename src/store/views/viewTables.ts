@@ -130,15 +130,34 @@ export const drop = (
     discard: true
   })
 
+/**
+ * Rename tables and look at nothing else: else SQLite refuses where somebody's view or trigger names
+ * a table that has just been dropped.
+ */
+const renaming = <A, E, R>(
+  sql: SqlClient.SqlClient,
+  effect: Effect.Effect<A, E, R>
+): Effect.Effect<A, E | SqlError, R> =>
+  sql.onDialectOrElse({
+    // Nothing else is renamed on this connection, so that it does no harm where it stays.
+    sqlite: () =>
+      Effect.acquireUseRelease(
+        sql`PRAGMA legacy_alter_table = ON`,
+        () => effect,
+        () => Effect.ignore(sql`PRAGMA legacy_alter_table = OFF`)
+      ),
+    orElse: () => effect
+  })
+
 /** Put tables that were built aside in the place of those that are there. */
 export const swap = Effect.fnUntraced(function* (
   sql: SqlClient.SqlClient,
   tables: ReadonlyArray<string>
 ): Effect.fn.Return<void, SqlError> {
   yield* drop(sql, tables, inPlace)
-  for (const name of tables) {
-    yield* sql.unsafe(`ALTER TABLE ${quoted(aside(name))} RENAME TO ${quoted(name)}`)
-  }
+  const rename = (name: string) =>
+    sql.unsafe(`ALTER TABLE ${quoted(aside(name))} RENAME TO ${quoted(name)}`)
+  yield* renaming(sql, Effect.forEach(tables, rename, { discard: true }))
 })
 
 /** Take out the rows of events beyond `until`; with 0 all of them. */

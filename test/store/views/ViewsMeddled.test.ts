@@ -8,7 +8,7 @@ import * as Ledger from "../../../src/store/Ledger.ts"
 import * as Views from "../../../src/store/views/Views.ts"
 import * as TestLedger from "../../../src/testing/TestLedger.ts"
 import { balances, balancesOf, Deposited, kinds, views as declared } from "../bank.ts"
-import { assertLike, assertSound } from "../ledgerFixtures.ts"
+import { assertLike, assertSound, query } from "../ledgerFixtures.ts"
 
 const deposit = (account: string, cents: number) => Deposited.make({ account, cents })
 
@@ -167,6 +167,33 @@ describe("Views that somebody meddled with", () => {
       assert.deepStrictEqual(yield* Effect.provide(indexes, layer()), made)
     })
   )
+
+  for (const made of [
+    "CREATE VIEW rich AS SELECT account FROM balances WHERE cents > 1",
+    "CREATE TRIGGER seen AFTER DELETE ON events BEGIN DELETE FROM balances WHERE cents = 9; END"
+  ]) {
+    it.effect(`are made anew under what somebody has made on top of them: ${made}`, () =>
+      Effect.gen(function* () {
+        const directory = yield* TestLedger.directory
+        const open = (version: number) =>
+          Effect.gen(function* () {
+            yield* Ledger.Ledger.use((ledger) => ledger.append(deposit("a", 1)))
+            yield* Views.Views.use((views) => views.rebuild(balancesOf(version)))
+            yield* sound([balancesOf(version)])
+          }).pipe(
+            Effect.provide(
+              TestLedger.layer({ directory, views: [balancesOf(version)], seed: version })
+            )
+          )
+        yield* open(1)
+        yield* meddle(directory, made)
+        yield* open(2)
+        yield* open(3)
+        const kept = `SELECT sql FROM sqlite_schema WHERE sql = '${made}'`
+        assert.strictEqual(query(path.join(directory, "mirror.sqlite"), kept).length, 1)
+      })
+    )
+  }
 
   it.effect("give their table to another view that is declared in their place", () =>
     Effect.gen(function* () {
