@@ -7,16 +7,17 @@
  *
  * What may never change: a store must not bend what it is given, so what `node:sqlite` would bend
  * is refused: a leading object (bound as NAMED parameters, so a Date becomes NULL), NaN (NULL), a
- * lone surrogate (U+FFFD), a NUL (Deno cuts there when reading). When an error made SQLite roll
+ * lone surrogate (U+FFFD), a NUL (Deno cuts there when reading). What comes under the names of a
+ * table that has been made anew since (Deno again) is read once more. When an error made SQLite roll
  * back (full disk, RAISE(ROLLBACK)), what follows would commit one by one: refused, too.
  */
-import { DatabaseSync } from "node:sqlite"
-import type { SQLInputValue, SQLOutputValue, StatementSync } from "node:sqlite"
+import type { DatabaseSync, SQLInputValue, SQLOutputValue, StatementSync } from "node:sqlite"
 import { Array as Arr, Cause, Effect, Stream } from "effect"
 import { hasProperty } from "effect/Predicate"
 import type * as Pull from "effect/Pull"
 import { SqlClient, SqlError } from "effect/sql"
 import type { SqlConnection } from "effect/sql"
+import { iterationTellsErrors, namesFollowTables } from "./sqliteRuntime.ts"
 
 type TransformRows = Parameters<SqlConnection.Connection["execute"]>[2]
 type Row = Record<string, SQLOutputValue>
@@ -25,6 +26,8 @@ type Rows = Arr.NonEmptyReadonlyArray<Row>
 interface Prepared {
   readonly statement: StatementSync
   readonly returnsRows: boolean
+  /** The names of its columns when it ran, where they have to be compared. */
+  names: string | undefined
 }
 
 // The statement is held as long as its rows are: runtimes have collected it under an iterator.
@@ -143,7 +146,9 @@ export class NodeConnection implements SqlConnection.Connection {
 
   #prepare(sql: string): Prepared {
     const statement = this.db.prepare(sql)
-    return { statement, returnsRows: statement.columns().length > 0 }
+    const returnsRows = statement.columns().length > 0
+    const names = mayBeMisnamed(sql) ? namesOf(statement) : undefined
+    return { statement, returnsRows, names }
   }
 
   #kept(sql: string): Prepared {
@@ -203,17 +208,30 @@ const vanished = (): Error => new Error("it ended by itself")
 const rolledBack = (cause: unknown): Error =>
   new Error("the transaction was rolled back by an earlier error, begin a new one", { cause })
 
-const allRows = (
-  { returnsRows, statement }: Prepared,
-  values: ReadonlyArray<SQLInputValue>
-): ReadonlyArray<Row> => {
-  if (returnsRows) return statement.all(...values)
-  statement.run(...values)
+/** Whether a table that is made anew could change what its columns are; what writes runs once. */
+const mayBeMisnamed = (sql: string): boolean =>
+  sql.includes("*") && !/\breturning\b/i.test(sql) && !namesFollowTables()
+
+const namesOf = (statement: StatementSync): string =>
+  JSON.stringify(statement.columns().map(({ name }) => name))
+
+/** Its rows, read again where they have come under the names of before. */
+const read = (prepared: Prepared, values: ReadonlyArray<SQLInputValue>): Array<Row> => {
+  const { names, statement } = prepared
+  const rows = statement.all(...values)
+  if (names === undefined) return rows
+  prepared.names = namesOf(statement)
+  return prepared.names === names ? rows : read(prepared, values)
+}
+
+const allRows = (prepared: Prepared, values: ReadonlyArray<SQLInputValue>): ReadonlyArray<Row> => {
+  if (prepared.returnsRows) return read(prepared, values)
+  prepared.statement.run(...values)
   return []
 }
 
 const rawResult = (prepared: Prepared, values: ReadonlyArray<SQLInputValue>): unknown =>
-  prepared.returnsRows ? prepared.statement.all(...values) : prepared.statement.run(...values)
+  prepared.returnsRows ? read(prepared, values) : prepared.statement.run(...values)
 
 const allValues = (
   prepared: Prepared,
@@ -229,29 +247,12 @@ const allValues = (
   }
 }
 
-const iterate = ({ statement }: Prepared, values: ReadonlyArray<SQLInputValue>): Iteration => ({
-  statement,
+const iterate = (prepared: Prepared, values: ReadonlyArray<SQLInputValue>): Iteration => ({
+  statement: prepared.statement,
   rows: iterationTellsErrors()
-    ? statement.iterate(...values)
-    : statement.all(...values)[Symbol.iterator]()
+    ? prepared.statement.iterate(...values)
+    : read(prepared, values)[Symbol.iterator]()
 })
-
-let tellsErrors: boolean | undefined
-
-const iterationTellsErrors = (): boolean => {
-  if (tellsErrors === undefined) {
-    const db = new DatabaseSync(":memory:")
-    const overflow = db.prepare("SELECT abs(-9223372036854775807 - 1)")
-    try {
-      overflow.iterate().next()
-      tellsErrors = false
-    } catch {
-      tellsErrors = true
-    }
-    db.close()
-  }
-  return tellsErrors
-}
 
 const nonEmpty =
   (transformRows: NonNullable<TransformRows>) =>

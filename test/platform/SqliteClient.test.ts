@@ -230,6 +230,37 @@ describe("SqliteClient", () => {
     })
   )
 
+  it.effect("ReadSql names each value rightly when a table has been made anew since", () =>
+    Effect.gen(function* () {
+      const filename = path.join(yield* scratch, "m.sqlite")
+      yield* open({ filename }, (sql, read) =>
+        Effect.gen(function* () {
+          const make = (columns: string, row: { readonly [column: string]: unknown }) =>
+            Effect.gen(function* () {
+              yield* sql`DROP TABLE IF EXISTS t`
+              yield* sql.unsafe(`CREATE TABLE t (${columns})`)
+              yield* sql`INSERT INTO t ${sql.insert(row)}`
+            }).pipe(sql.withTransaction)
+          const all = read<object>`SELECT * FROM t`
+          const shown = Effect.map(all, (rows) => rows.map((row) => ({ ...row })))
+          const streamed = Effect.map(Stream.runCollect(all.stream), (rows) =>
+            rows.map((row) => ({ ...row }))
+          )
+          yield* make("account, cents", { account: "a", cents: 5 })
+          assert.deepStrictEqual<unknown>(yield* shown, [{ account: "a", cents: 5 }])
+          yield* make("account, fee, cents", { account: "a", fee: 1, cents: 5 })
+          assert.deepStrictEqual<unknown>(yield* shown, [{ account: "a", fee: 1, cents: 5 }])
+          yield* make("cents", { cents: 5 })
+          assert.deepStrictEqual<unknown>(yield* all.values, [[5]])
+          yield* make("fee, cents", { fee: 1, cents: 5 })
+          assert.deepStrictEqual<unknown>(yield* all.values, [[1, 5]])
+          yield* make("cents, fee", { fee: 1, cents: 5 })
+          assert.deepStrictEqual<unknown>(yield* streamed, [{ cents: 5, fee: 1 }])
+        })
+      )
+    }).pipe(Effect.scoped)
+  )
+
   it.effect("takes streams of ReadSql inside streams of ReadSql", () =>
     Effect.gen(function* () {
       const filename = path.join(yield* scratch, "m.sqlite")
