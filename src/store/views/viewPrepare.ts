@@ -102,7 +102,7 @@ const begin = (
   { changed, generation }: Plan
 ): Effect.Effect<void, SqlError> =>
   Effect.gen(function* () {
-    yield* ViewTables.drop(sql, views.flatMap(ViewTables.namesOf), ViewTables.aside)
+    yield* ViewTables.clearAside(sql, views.flatMap(ViewTables.namesOf))
     for (const { tables } of changed) {
       yield* ViewTables.create(sql, tables, ViewTables.aside, generation)
     }

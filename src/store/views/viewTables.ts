@@ -11,6 +11,7 @@ import { Effect } from "effect"
 import type { SqlClient } from "effect/sql"
 import type { SqlError } from "effect/sql/SqlError"
 import type * as View from "../../core/View.ts"
+import * as ViewParts from "../../core/viewParts.ts"
 import * as Statements from "../mirror/statements.ts"
 
 /** What one event makes of a row: gone where `row` is undefined. */
@@ -129,6 +130,28 @@ export const drop = (
   Effect.forEach(tables, (name) => sql.unsafe(`DROP TABLE IF EXISTS ${quoted(naming(name))}`), {
     discard: true
   })
+
+/** Drop whatever stands aside, also of views that nobody declares any more. */
+export const clearAside = (
+  sql: SqlClient.SqlClient,
+  tables: ReadonlyArray<string>
+): Effect.Effect<void, SqlError> => {
+  const left = sql.onDialectOrElse({
+    sqlite: () =>
+      Effect.map(
+        sql<{ readonly name: string }>`SELECT name FROM sqlite_schema WHERE type = 'table'`,
+        (found) => {
+          const prefix = aside("")
+          const names = found.flatMap(({ name }) =>
+            name.startsWith(prefix) ? [name.slice(prefix.length)] : []
+          )
+          return names.filter(ViewParts.isTableName)
+        }
+      ),
+    orElse: () => Effect.succeed(tables)
+  })
+  return Effect.flatMap(left, (names) => drop(sql, names, aside))
+}
 
 /**
  * Rename tables and look at nothing else: else SQLite refuses where somebody's view or trigger names

@@ -157,6 +157,22 @@ describe("Views that are built aside", () => {
     })
   )
 
+  it.effect("at an opening that ended amid leave nothing, though nobody declares them again", () =>
+    Effect.gen(function* () {
+      const directory = yield* TestLedger.directory
+      yield* fill(2).pipe(Effect.provide(TestLedger.layer({ directory })))
+      const opening = Effect.scoped(Layer.build(TestLedger.layer({ directory, views: declared })))
+      const ended = yield* Effect.provideService(opening, Progress, () => Effect.die("gone")).pipe(
+        Effect.exit
+      )
+      assert.isTrue(Exit.isFailure(ended))
+      const look = Effect.provide(isLeftAside, Layer.fresh(TestLedger.layer({ directory })))
+      assert.isTrue(yield* look)
+      yield* Effect.provide(Ledger.Ledger, TestLedger.layer({ directory, views: [balances] }))
+      assert.isFalse(yield* look)
+    })
+  )
+
   it.effect("are built one at a time", () =>
     Effect.gen(function* () {
       const directory = yield* TestLedger.directory
