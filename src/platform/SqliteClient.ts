@@ -14,7 +14,7 @@ import * as fs from "node:fs"
 import * as Path from "node:path"
 import { pathToFileURL } from "node:url"
 import { DatabaseSync } from "node:sqlite"
-import { Context, Effect, Layer, Semaphore } from "effect"
+import { Context, Effect, Layer, Option, Semaphore } from "effect"
 import type { Scope } from "effect"
 import { Reactivity } from "effect/reactivity"
 import { SqlClient, Statement } from "effect/sql"
@@ -69,7 +69,7 @@ export const make: (options: Options, Connection?: ConnectionClass) => Client = 
       semaphore: Semaphore.makeUnsafe(1),
       isTransaction: ({ db }) => db.isTransaction
     })
-    return yield* SqlClient.make({
+    const client = yield* SqlClient.make({
       ...acquirers,
       // What lends its connection to others does so inside a transaction.
       isTransaction: (lent) => !(lent instanceof NodeConnection) || lent.db.isTransaction,
@@ -78,6 +78,14 @@ export const make: (options: Options, Connection?: ConnectionClass) => Client = 
       ),
       beginTransaction: "BEGIN IMMEDIATE",
       ...common(options)
+    })
+    const { reserve, transactionService } = client
+    // Who has the one connection would wait for himself.
+    return Object.assign(client, {
+      reserve: Effect.flatMap(
+        Effect.serviceOption(transactionService),
+        Option.match({ onNone: () => reserve, onSome: ([open]) => Effect.succeed(open) })
+      )
     })
   }
 )

@@ -124,6 +124,32 @@ describe("A gate", () => {
     )
   })
 
+  it.effect(
+    "that reserves a connection gets its own, and the ledger does not wait for itself",
+    () => {
+      const reserved = (sql: SqlClient.SqlClient, text: string) =>
+        Effect.scoped(
+          Effect.flatMap(sql.reserve, (connection) => connection.execute(text, [], undefined))
+        )
+      return gated(
+        ({ payload }, sql) =>
+          Effect.map(
+            reserved(sql, payload === null ? "DELETE FROM events" : "SELECT id FROM events"),
+            (rows) => (rows.length === 1 ? ok : Policy.reject("not one"))
+          ),
+        (ledger) =>
+          Effect.gen(function* () {
+            yield* ledger.append(deposit("a", 5))
+            assert.strictEqual((yield* ledger.append(withdraw("a", 1))).seq, 2)
+            const refused = yield* Effect.flip(
+              ledger.append({ type: Withdrawn.type, payload: null })
+            )
+            assert.include(String(refused), "is not for a gate")
+          })
+      )
+    }
+  )
+
   it.effect("leaves nobody behind who could write later", () =>
     Effect.gen(function* () {
       const asked = yield* Deferred.make<void>()
