@@ -7,6 +7,7 @@
 import { Effect, FileSystem } from "effect"
 import type { SqlClient } from "effect/sql"
 import { SafeIntegers } from "effect/sql/SqlClient"
+import type { SqlError } from "effect/sql/SqlError"
 import * as durable from "../journal/durable.ts"
 import type { JournalError, MirrorError } from "../errors.ts"
 import { journalError, mirrorError } from "../errors.ts"
@@ -110,11 +111,13 @@ const emptyLog = (sql: SqlClient.SqlClient) =>
 /**
  * Delete every row beyond `until`; with 0 all that the mirror holds. Where a file `evidence` is named,
  * events that have no row are deleted too, and all that is deleted is kept there. May be run again.
+ * `cutViews` takes the views back, in the same transaction.
  */
 export const cut = Effect.fnUntraced(function* (
   sql: SqlClient.SqlClient,
   until: number,
-  evidence: string | undefined
+  evidence: string | undefined,
+  cutViews: Effect.Effect<void, SqlError> = ViewState.cut(sql, until)
 ): Effect.fn.Return<void, JournalError | MirrorError, FileSystem.FileSystem> {
   if (evidence !== undefined) yield* keepEvidence(sql, until, evidence)
   const change = Effect.gen(function* () {
@@ -130,7 +133,7 @@ export const cut = Effect.fnUntraced(function* (
     yield* TimeBlocks.cut(sql, until)
     // A lineage that is not taken out says that one must be looked for: see `MirrorSigning`.
     yield* sql`DELETE FROM sealog_state WHERE seq > ${until} AND name <> 'lineage'`
-    yield* ViewState.cut(sql, until)
+    yield* cutViews
   }).pipe(
     transacting(sql),
     Effect.catchTag("SqlError", (error) => Effect.fail(mirrorError("remove rows")(error)))

@@ -229,6 +229,7 @@ export const open = Effect.fnUntraced(function* (
   })
   const ledger = Ledger.of({
     ...reading,
+    views: Effect.map(reading.views, keeper.told),
     checkpoint: (reason) => Effect.tap(maintenance.checkpoint(reason), () => kept.renew),
     rollback: maintenance.rollback,
     rebuild: maintenance.rebuild,

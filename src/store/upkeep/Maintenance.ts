@@ -143,12 +143,13 @@ export const make = Effect.fnUntraced(function* (deps: Dependencies) {
     }
     const target = checked.success
     const tree = yield* writer.currentTree
+    const cutViews = yield* views.goingBack(target.head.seq)
     const { folder, id } = yield* Operations.begin(layout)
     const plan = yield* Rollback.plan(ground, id, target, head, tree, request)
     yield* marker.place(id, `rollback to checkpoint ${target.number}`, request.operator)
     yield* placePlan(folder, plan)
     const work = Effect.gen(function* () {
-      yield* Finishing.carryOut(layout, folder, plan, sql)
+      yield* Finishing.carryOut(layout, folder, plan, sql, cutViews)
       const to: Chain.Head = target.head
       yield* journalWriter.resume((yield* journal.files).at(-1), to)
       const where = { sql, journal, hashes, following }

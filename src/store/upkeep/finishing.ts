@@ -7,6 +7,7 @@
 import { Effect, Exit, Path } from "effect"
 import type { FileSystem } from "effect"
 import type { SqlClient } from "effect/sql"
+import type { SqlError } from "effect/sql/SqlError"
 import type * as Hashes from "../../core/Hashes.ts"
 import type { Kind, Plan } from "../../core/Operation.ts"
 import * as Op from "../../core/Operation.ts"
@@ -63,12 +64,16 @@ const checkTarget = Effect.fnUntraced(function* (
   return yield* new OperationUnfinished({ operation: plan.id, path: folder, expected, actual })
 })
 
-/** Carry out a plan from wherever it was left: mirror, files; the outcome is the caller's. */
+/**
+ * Carry out a plan from wherever it was left: mirror, files; the outcome is the caller's. `cutViews`
+ * takes views back that are known here, with the mirror.
+ */
 export const carryOut = Effect.fnUntraced(function* (
   layout: Layout,
   folder: string,
   plan: Plan,
-  sql: SqlClient.SqlClient | undefined
+  sql: SqlClient.SqlClient | undefined,
+  cutViews?: Effect.Effect<void, SqlError>
 ): Effect.fn.Return<
   void,
   JournalError | MirrorError | OperationUnfinished,
@@ -77,7 +82,7 @@ export const carryOut = Effect.fnUntraced(function* (
   if (plan.mirrorUntil !== null && sql !== undefined) {
     const paths = yield* Path.Path
     const evidence = plan.kind === "repair" ? paths.join(folder, "mirror.jsonl") : undefined
-    yield* MirrorCut.cut(sql, plan.mirrorUntil, evidence)
+    yield* MirrorCut.cut(sql, plan.mirrorUntil, evidence, cutViews)
   }
   yield* carryOutFiles(layout, folder, plan)
 })

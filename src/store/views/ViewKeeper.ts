@@ -79,7 +79,16 @@ export const make = ({ views, ...deps }: Dependencies) => {
     stored = new Map(rows.map((row) => [row.name, row]))
   })
 
-  const isFresh = ({ view }: Kept) => stored.get(view.name)?.stale_since === null
+  /** Views whose new version cannot take an event, so that another one still stands, and why. */
+  const left = new Map<string, { readonly since: number; readonly reason: string }>()
+  /** How often tables aside were begun here: whoever else had some there has to begin again. */
+  let epoch = 0
+
+  /** Whether it stands as it is declared, and takes events. */
+  const isFresh = ({ view }: Kept) => {
+    const row = stored.get(view.name)
+    return row?.stale_since === null && !ViewPrepare.isOther(view, row)
+  }
   const fresh = () => kept.filter(isFresh)
 
   /** Whether every view that takes events has taken all up to `seq`. */
@@ -103,9 +112,7 @@ export const make = ({ views, ...deps }: Dependencies) => {
     stored = new Map(
       Array.from(stored, ([name, row]) => [
         name,
-        row.stale_since === null && kept.some(({ view }) => view.name === name)
-          ? { ...row, seq }
-          : row
+        kept.some((one) => one.view.name === name && isFresh(one)) ? { ...row, seq } : row
       ])
     )
   }
@@ -114,7 +121,7 @@ export const make = ({ views, ...deps }: Dependencies) => {
     const { name } = one.view
     const row = stored.get(name)
     const last = rows.at(-1)?.seq ?? 0
-    if (row === undefined || row.stale_since !== null || row.seq >= last) return
+    if (row === undefined || !isFresh(one) || row.seq >= last) return
     const missing = rows.filter(({ seq }) => seq > row.seq)
     const fault = yield* ViewFold.upToFault(sql, one.fold, missing)
     yield* fault === undefined
@@ -140,9 +147,11 @@ export const make = ({ views, ...deps }: Dependencies) => {
     )
   })
 
-  /** As `catchUp`, in the middle of writing, where every refusal means that the mirror is not usable. */
-  const bringUp = (until: number): Effect.Effect<void, MirrorError> =>
-    Effect.mapError(catchUp(until), (error) =>
+  /** In the middle of writing every refusal means that the mirror is not usable. */
+  const usable = <A, E extends { readonly _tag: string }, R>(
+    effect: Effect.Effect<A, E | MirrorError, R>
+  ): Effect.Effect<A, MirrorError, R> =>
+    Effect.mapError(effect, (error) =>
       error instanceof MirrorError
         ? error
         : new MirrorError({
@@ -151,6 +160,9 @@ export const make = ({ views, ...deps }: Dependencies) => {
             hint: "Nothing was written; close the ledger and verify it."
           })
     )
+
+  /** As `catchUp`, in the middle of writing. */
+  const bringUp = (until: number): Effect.Effect<void, MirrorError> => usable(catchUp(until))
 
   /** Bring the declared views to the head of a ledger that is being opened. */
   const open = Effect.fnUntraced(function* (head: number, onChange: "rebuild" | "refuse") {
@@ -161,23 +173,54 @@ export const make = ({ views, ...deps }: Dependencies) => {
     const plan = yield* ViewPrepare.plan(sql, views, before, head, onChange).pipe(
       Effect.catchTag("SqlError", (error) => Effect.fail(failed(error)))
     )
-    yield* ViewPrepare.makeAnew(deps, views, plan, head)
+    for (const { fault, view } of yield* ViewPrepare.makeAnew(deps, plan, head)) {
+      if (fault === undefined) continue
+      left.set(view.name, { since: fault.seq, reason: ViewFold.reasonOf(fault) })
+    }
     yield* catchUp(head)
     return kept.flatMap(({ view }): ReadonlyArray<ViewAction> => {
-      const row = stored.get(view.name)
+      const { name } = view
+      const failure = left.get(name)
+      if (failure !== undefined) return [{ _tag: "ViewStale", view: name, ...failure }]
+      const row = stored.get(name)
       const isNew = plan.changed.includes(view)
       const rebuilt: ReadonlyArray<ViewAction> =
-        isNew && head > 0 ? [{ _tag: "ViewRebuilt", view: view.name, rows: row?.seq ?? 0 }] : []
+        isNew && head > 0 ? [{ _tag: "ViewRebuilt", view: name, rows: row?.seq ?? 0 }] : []
       const since = row?.stale_since ?? null
-      const wasStale = before.get(view.name)?.stale_since === since && !isNew
+      const wasStale = before.get(name)?.stale_since === since && !isNew
       return since === null || wasStale
         ? rebuilt
-        : [
-            ...rebuilt,
-            { _tag: "ViewStale", view: view.name, since, reason: row?.stale_reason ?? "" }
-          ]
+        : [...rebuilt, { _tag: "ViewStale", view: name, since, reason: row?.stale_reason ?? "" }]
     })
   })
+
+  /**
+   * Build aside what a rollback to a row has to take from views, while readers have what is there;
+   * what then takes all views back, in the transaction that takes the rows.
+   */
+  const goingBack = Effect.fnUntraced(function* (until: number) {
+    yield* Effect.mapError(load, mirrorError("take its views back"))
+    epoch++
+    const changed = views.filter(({ name }) => {
+      const row = stored.get(name)
+      return until > 0 && row !== undefined && ViewState.isEmptied(row, until)
+    })
+    if (changed.length === 0) return ViewState.cut(sql, until)
+    const plan = { views, stored, changed }
+    const built = yield* usable(ViewPrepare.build(deps, plan, until))
+    const names = changed.map(({ name }) => name)
+    return Effect.andThen(ViewState.cut(sql, until, names), ViewPrepare.place(sql, plan, built))
+  })
+
+  /** What is told of the views, as the one that keeps them knows it. */
+  const told = (statuses: ReadonlyArray<ViewStatus>): ReadonlyArray<ViewStatus> =>
+    statuses.map((status) => {
+      const failure = left.get(status.name)
+      const one = kept.find(({ view }) => view.name === status.name)
+      return failure === undefined || one === undefined || isFresh(one)
+        ? status
+        : new ViewStatus({ ...status, stale: failure })
+    })
 
   return {
     views: kept.map(({ view }) => view),
@@ -188,11 +231,14 @@ export const make = ({ views, ...deps }: Dependencies) => {
     isAt,
     catchUp,
     bringUp,
+    goingBack,
+    told,
+    epoch: () => epoch,
     reload: load,
     /** What SQL has of a declared view, as of the last commit. */
     rowOf: (name: string) => stored.get(name),
-    /** Whether a view has been set aside, so that nothing may be asked of it. */
-    isStale: (name: string): boolean => stored.get(name)?.stale_since !== null
+    /** Whether a view has been set aside, or is none of this version: nothing may be asked of it. */
+    isStale: (name: string): boolean => !kept.some((one) => one.view.name === name && isFresh(one))
   }
 }
 

@@ -20,7 +20,7 @@ import * as ViewKeeper from "./ViewKeeper.ts"
 import * as ViewPages from "./viewPages.ts"
 import * as ViewPrepare from "./viewPrepare.ts"
 import type { ViewError, Views } from "./Views.ts"
-import { ViewFailed, ViewReport } from "./Views.ts"
+import { ViewFailed, ViewOutdated, ViewReport } from "./Views.ts"
 import * as ViewState from "./viewState.ts"
 import * as ViewTables from "./viewTables.ts"
 import * as ViewWalk from "./viewWalk.ts"
@@ -42,8 +42,8 @@ interface Aside {
   readonly fold: Fold
   /** The last row that it has taken in. */
   seq: number
-  /** How often the ledger had been rolled back when it was begun. */
-  readonly rollbacks: number
+  /** See `ViewKeeper.epoch`; a rollback has another one. */
+  readonly epoch: number
   readonly generation: number
 }
 
@@ -72,14 +72,14 @@ export const make = (deps: Dependencies): Views["Service"] => {
         yield* ViewTables.drop(sql, ViewTables.namesOf(view), ViewTables.aside)
         yield* ViewTables.create(sql, view.tables, ViewTables.aside, generation)
         const fold = ViewFold.into(view, ViewTables.aside)
-        return { view, fold, seq: 0, rollbacks: writer.rollbacks(), generation } as Aside
+        return { view, fold, seq: 0, epoch: keeper.epoch(), generation } as Aside
       }).pipe(transacting(sql))
     )
 
   /** Fold rows into it, in one transaction, unless some that it has are gone. */
   const take = (aside: Aside, rows: ReadonlyArray<ViewParts.Seen>) =>
     Effect.suspend((): Effect.Effect<void, Building> => {
-      if (writer.rollbacks() !== aside.rollbacks) return Effect.fail(new RolledBackMeanwhile())
+      if (keeper.epoch() !== aside.epoch) return Effect.fail(new RolledBackMeanwhile())
       return Effect.map(transacting(sql)(writer.asking(aside.fold(sql, rows))), () => {
         aside.seq = rows.at(-1)?.seq ?? aside.seq
       })
@@ -89,7 +89,7 @@ export const make = (deps: Dependencies): Views["Service"] => {
   const catchUp = (aside: Aside) =>
     Effect.suspend((): Effect.Effect<void, Building> => {
       const { seq } = writer.head()
-      if (writer.rollbacks() !== aside.rollbacks) return Effect.fail(new RolledBackMeanwhile())
+      if (keeper.epoch() !== aside.epoch) return Effect.fail(new RolledBackMeanwhile())
       return ViewWalk.eachBatch(deps, aside.seq, seq, (rows) => take(aside, rows))
     })
 
@@ -114,7 +114,7 @@ export const make = (deps: Dependencies): Views["Service"] => {
     Effect.catch((error: Building) =>
       writer.alone(
         Effect.suspend(() => {
-          const isSo = writer.rollbacks() !== aside.rollbacks
+          const isSo = keeper.epoch() !== aside.epoch
           return Effect.fail<Building>(isSo ? new RolledBackMeanwhile() : error)
         })
       )
@@ -153,6 +153,9 @@ export const make = (deps: Dependencies): Views["Service"] => {
       const { seq: done } = aside
       yield* tell({ task: `view ${view.name}`, done, total: done, unit: "rows" })
       const row = ViewPrepare.rowOf(view, generation, aside.seq)
+      const before = keeper.rowOf(view.name)
+      const old = before === undefined ? [] : ViewState.tablesOf(before)
+      yield* ViewTables.drop(sql, old, ViewTables.inPlace)
       yield* ViewTables.swap(sql, ViewTables.namesOf(view))
       yield* ViewState.put(sql, row)
       return ViewKeeper.statusOf(row)
@@ -164,12 +167,20 @@ export const make = (deps: Dependencies): Views["Service"] => {
   const rebuild = (asked: ViewParts.Declared) =>
     building(declared(asked), (aside) => writer.exclusively(settle(aside)))
 
-  const check = (
+  /** Another version that still stands is not what this one would make. */
+  const standing = (view: Bound) => {
+    const there = keeper.rowOf(view.name)
+    if (there === undefined || !ViewPrepare.isOther(view, there)) return Effect.succeed(view)
+    const { name, version } = view
+    return Effect.fail(new ViewOutdated({ view: name, stored: there.version, declared: version }))
+  }
+
+  const check = Effect.fnUntraced(function* (
     asked: ViewParts.Declared,
     options: { readonly differencesMax?: number | undefined } = {}
-  ) =>
-    building(
-      declared(asked),
+  ) {
+    return yield* building(
+      yield* standing(declared(asked)),
       Effect.fnUntraced(function* (aside: Aside): Effect.fn.Return<ViewReport, Building> {
         const { view } = aside
         const tally = new ViewPages.Tally(options.differencesMax ?? differencesMaxDefault)
@@ -200,9 +211,10 @@ export const make = (deps: Dependencies): Views["Service"] => {
         })
       })
     )
+  })
 
   return {
-    status: ViewKeeper.statuses(sql),
+    status: Effect.map(ViewKeeper.statuses(sql), keeper.told),
     rebuild: (view) =>
       Effect.withSpan(
         Effect.suspend(() => rebuild(view)),

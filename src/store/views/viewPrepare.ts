@@ -4,8 +4,9 @@
  * A view stands as it is where the mirror knows it as it is declared, and its tables are there as they
  * would be made. All else is made anew: a view of another version or shape, and one whose tables, or
  * what the mirror knows of it, another hand has changed. It is built aside, so that readers have what
- * was there until one transaction puts the new one in its place. The names of the tables belong to the
- * declared views: whatever else had them gives them up then.
+ * was there until one transaction puts the new one in its place; one that cannot take an event leaves
+ * another version there that could. The names of the tables belong to the declared views: whatever
+ * else had them gives them up then.
  */
 import { Effect } from "effect"
 import type { SqlClient } from "effect/sql"
@@ -35,30 +36,28 @@ export const rowOf = (view: Bound, generation: number, seq: number): ViewRow => 
 })
 
 /** Whether a view is declared otherwise than it was. */
-const isOther = (view: Bound, row: ViewRow): boolean =>
+export const isOther = (view: Bound, row: ViewRow): boolean =>
   !ViewState.isSpoilt(row) &&
   (row.version !== view.version || row.definition !== ViewTables.definitionOf(view))
 
-/** Whether what the mirror knows of a view can be so. */
+/** Whether what the mirror knows of a view can be so. One that was emptied has to take in everything. */
 const isPossible = (view: Bound, row: ViewRow, head: number): boolean => {
   const { insert_only, tables } = rowOf(view, row.generation, row.seq)
   const isSame = row.tables === tables && row.insert_only === insert_only
-  return !ViewState.isSpoilt(row) && isSame && row.seq <= head
+  const isEmptied = row.seq === 0 && head > 0 && row.stale_since === null
+  return !ViewState.isSpoilt(row) && isSame && row.seq <= head && !isEmptied
 }
 
 /** What is to be done so that every declared view stands. */
 export interface Plan {
+  readonly views: ReadonlyArray<Bound>
+  /** What the mirror knows of each view, declared or not. */
+  readonly stored: ReadonlyMap<string, ViewRow>
   /** To be made anew from the first row on. */
   readonly changed: ReadonlyArray<Bound>
-  /** What their indexes are named by: no table that stands has this one. */
-  readonly generation: number
-  /** Views of before whose tables have names of declared ones. */
-  readonly gone: ReadonlyArray<string>
-  /** Tables that end with them, or with what the changed ones were. */
-  readonly old: ReadonlyArray<string>
 }
 
-/** Find what is to be done, from what the mirror knows of each view; nothing is written. */
+/** Find what is to be done; nothing is written. */
 export const plan = Effect.fnUntraced(function* (
   sql: SqlClient.SqlClient,
   views: ReadonlyArray<Bound>,
@@ -76,89 +75,112 @@ export const plan = Effect.fnUntraced(function* (
     } else if (row === undefined || !isPossible(view, row, head)) changed.push(view)
     else if (!(yield* ViewTables.areThere(sql, view.tables, row.generation))) changed.push(view)
   }
-  const claimed = new Set(views.flatMap(ViewTables.namesOf))
-  const standing = new Set(
-    views.filter((view) => !changed.includes(view)).flatMap(ViewTables.namesOf)
-  )
-  const known = [...stored.values()]
-  const isNamed = ({ name }: ViewRow) => views.some((view) => view.name === name)
-  const gone = known.filter(
-    (row) => !isNamed(row) && ViewState.tablesOf(row).some((table) => claimed.has(table))
-  )
-  const remade = changed.flatMap(({ name }) => stored.get(name) ?? [])
-  const old = new Set([...gone, ...remade].flatMap(ViewState.tablesOf))
-  return {
-    changed,
-    generation: 1 + Math.max(0, ...known.map(({ generation }) => generation)),
-    gone: gone.map(({ name }) => name),
-    old: [...old].filter((table) => !standing.has(table))
-  }
+  return { views, stored, changed }
 })
 
-/** Begin the changed views aside, empty, and drop what a crash has left there of any. */
-const begin = (
-  sql: SqlClient.SqlClient,
-  views: ReadonlyArray<Bound>,
-  { changed, generation }: Plan
-): Effect.Effect<void, SqlError> =>
-  Effect.gen(function* () {
-    yield* ViewTables.clearAside(sql, views.flatMap(ViewTables.namesOf))
-    for (const { tables } of changed) {
-      yield* ViewTables.create(sql, tables, ViewTables.aside, generation)
-    }
-  }).pipe(transacting(sql))
+/** A view that was built aside, and what is to be known of it. */
+export interface Built {
+  readonly view: Bound
+  readonly row: ViewRow
+  /** What ended it. */
+  readonly fault: ViewFault | undefined
+}
 
-/** Put the changed views, of which this is known, in the place of what was there. */
-const settle = (
-  sql: SqlClient.SqlClient,
-  { changed, gone, old }: Plan,
-  rows: ReadonlyArray<ViewRow>
-): Effect.Effect<void, SqlError> =>
-  Effect.gen(function* () {
-    yield* ViewTables.drop(sql, old, ViewTables.inPlace)
-    yield* ViewTables.swap(sql, changed.flatMap(ViewTables.namesOf))
-    for (const name of gone) yield* ViewState.forget(sql, name)
-    for (const row of rows) yield* ViewState.put(sql, row)
-  }).pipe(transacting(sql))
-
-/** A changed view that is being built aside, and what ended that. */
 interface Building {
   readonly view: Bound
   readonly fold: Fold
   fault: ViewFault | undefined
 }
 
-/** Build the changed views aside, up to `head`, then put them all in their place at once. */
-export const makeAnew = Effect.fnUntraced(function* (
+/** Build the changed views aside, up to `head`; what a crash has left there of any is dropped. */
+export const build = Effect.fnUntraced(function* (
   source: ViewWalk.Source,
-  views: ReadonlyArray<Bound>,
-  plan: Plan,
+  { changed, stored, views }: Plan,
   head: number
 ) {
   const { sql } = source
-  const failed = mirrorError("make its views anew")
-  yield* Effect.mapError(begin(sql, views, plan), failed)
-  if (plan.changed.length + plan.gone.length === 0) return
-  const building = plan.changed.map((view): Building => ({
+  const failed = mirrorError("build its views aside")
+  // No table that stands has indexes of this one.
+  const generation = 1 + Math.max(0, ...Array.from(stored.values(), (row) => row.generation))
+  const building = changed.map((view): Building => ({
     view,
     fold: ViewFold.into(view, ViewTables.aside),
     fault: undefined
   }))
+  const begin = Effect.gen(function* () {
+    yield* ViewTables.clearAside(sql, views.flatMap(ViewTables.namesOf))
+    for (const { tables } of changed) {
+      yield* ViewTables.create(sql, tables, ViewTables.aside, generation)
+    }
+  })
+  yield* Effect.mapError(transacting(sql)(begin), failed)
   const take = Effect.fnUntraced(function* (rows: ReadonlyArray<ViewParts.Seen>) {
     for (const one of building) one.fault ??= yield* ViewFold.upToFault(sql, one.fold, rows)
   })
-  yield* ViewWalk.eachBatch(source, 0, head, (rows) =>
+  yield* ViewWalk.eachBatch(source, 0, changed.length === 0 ? 0 : head, (rows) =>
     take(rows).pipe(
       transacting(sql),
       Effect.mapError(failed),
       Effect.andThen(ViewWalk.told(rows, head))
     )
   )
-  const rows = building.map(({ fault, view }): ViewRow => {
-    const row = rowOf(view, plan.generation, fault === undefined ? head : fault.seq - 1)
-    return fault === undefined
-      ? row
-      : { ...row, stale_since: fault.seq, stale_reason: ViewFold.reasonOf(fault) }
+  return building.map(({ fault, view }): Built => {
+    const row = rowOf(view, generation, fault === undefined ? head : fault.seq - 1)
+    const reason = fault === undefined ? null : ViewFold.reasonOf(fault)
+    return { view, fault, row: { ...row, stale_since: fault?.seq ?? null, stale_reason: reason } }
   })
-  yield* Effect.mapError(settle(sql, plan, rows), failed)
+})
+
+/** Whether what was there of another version can stay, as what was built has failed. */
+const leaves = ({ stored }: Plan, all: ReadonlyArray<Built>, { fault, view }: Built): boolean => {
+  const before = stored.get(view.name)
+  if (fault === undefined || before === undefined || !isOther(view, before)) return false
+  const others = all
+    .filter((one) => one.view !== view)
+    .flatMap((one) => ViewTables.namesOf(one.view))
+  return !ViewState.tablesOf(before).some((table) => others.includes(table))
+}
+
+/** Put what was built in the place of what was there, in the transaction that is open. */
+export const place = Effect.fnUntraced(function* (
+  sql: SqlClient.SqlClient,
+  { stored, views }: Plan,
+  built: ReadonlyArray<Built>
+): Effect.fn.Return<void, SqlError> {
+  const names = built.flatMap(({ view }) => ViewTables.namesOf(view))
+  const others = views.filter((view) => !built.some((one) => one.view === view))
+  const standing = others.flatMap(({ name }) => {
+    const row = stored.get(name)
+    return row === undefined ? [] : ViewState.tablesOf(row)
+  })
+  const claimed = new Set([...names, ...standing])
+  const isDeclared = ({ name }: ViewRow) => views.some((view) => view.name === name)
+  const gone = [...stored.values()].filter(
+    (row) => !isDeclared(row) && ViewState.tablesOf(row).some((table) => claimed.has(table))
+  )
+  const remade = built.flatMap(({ view }) => stored.get(view.name) ?? [])
+  const old = new Set([...gone, ...remade].flatMap(ViewState.tablesOf))
+  const ended = [...old].filter((table) => !standing.includes(table))
+  yield* ViewTables.drop(sql, ended, ViewTables.inPlace)
+  yield* ViewTables.swap(sql, names)
+  for (const { name } of gone) yield* ViewState.forget(sql, name)
+  for (const { row } of built) yield* ViewState.put(sql, row)
+})
+
+/** Build what has changed, and put it in its place all at once; those that leave another version there. */
+export const makeAnew = Effect.fnUntraced(function* (
+  source: ViewWalk.Source,
+  plan: Plan,
+  head: number
+) {
+  const { sql } = source
+  const all = yield* build(source, plan, head)
+  const left = all.filter((one) => leaves(plan, all, one))
+  const built = all.filter((one) => !left.includes(one))
+  const aside = left.flatMap(({ view }) => ViewTables.namesOf(view))
+  yield* Effect.andThen(
+    place(sql, plan, built),
+    ViewTables.drop(sql, aside, ViewTables.aside)
+  ).pipe(transacting(sql), Effect.mapError(mirrorError("make its views anew")))
+  return left
 })

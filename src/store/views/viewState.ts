@@ -151,17 +151,22 @@ const goBack = Effect.fnUntraced(function* (
   yield* put(sql, spoilt(row.name))
 })
 
+/** Whether going back to a row leaves nothing of a view: those that only insert are cut there. */
+export const isEmptied = (row: ViewRow, until: number): boolean =>
+  row.stale_since !== null || (row.seq > until && row.insert_only === 0)
+
 /**
- * Take every view back to `until`: those that only insert are cut there, all others emptied. What set
- * one aside is met again where it is still there.
+ * Take every view back to `until`, but for those that are named. What set one aside is met again where
+ * it is still there.
  */
 export const cut = Effect.fnUntraced(function* (
   sql: SqlClient.SqlClient,
-  until: number
+  until: number,
+  except: ReadonlyArray<string> = []
 ): Effect.fn.Return<void, SqlError> {
   for (const row of yield* all(sql)) {
-    if (row.seq <= until && row.stale_since === null) continue
-    const to = row.insert_only === 1 && row.stale_since === null ? until : 0
-    yield* goBack(sql, row, to)
+    if (except.includes(row.name)) continue
+    if (isEmptied(row, until)) yield* goBack(sql, row, 0)
+    else if (row.seq > until) yield* goBack(sql, row, until)
   }
 })

@@ -333,6 +333,116 @@ describe("Views", () => {
     })
   )
 
+  it.effect("of a version that cannot take an event leave the one before there", () =>
+    Effect.gen(function* () {
+      const directory = yield* TestLedger.directory
+      let isBroken = true
+      const broken = balancesOf(2, {
+        unit: 10,
+        meet: ({ payload }) => {
+          if (isBroken && payload.account === "bad") throw new Error("unforeseen")
+        }
+      })
+      const gate = PolicyGate.gate({ id: "g", kinds: [Withdrawn], views: [balances] }, () =>
+        Effect.succeed(Policy.allow("ok"))
+      )
+      const use = <A, E>(
+        view: View.View,
+        seed: number,
+        work: (ledger: Ledger.Ledger["Service"]) => Effect.Effect<A, E, Views.Views>
+      ) =>
+        Ledger.Ledger.use(work).pipe(
+          Effect.provide(
+            TestLedger.layer({ directory, views: [view, postings], rules: [gate], seed })
+          )
+        )
+      const seen = Effect.gen(function* () {
+        const reader = yield* Reader
+        const rows = yield* reader.query(
+          (sql) => sql<object>`SELECT account, cents FROM balances ORDER BY account`
+        )
+        return rows.map((row) => Object.values(row).join(" "))
+      }).pipe(Effect.provide(Layer.fresh(SealogNode.layerReader({ directory }))))
+      yield* use(balances, 1, (ledger) =>
+        ledger.appendAll([deposit("a", 1), deposit("bad", 2), deposit("c", 3)])
+      )
+      yield* use(broken, 2, (ledger) =>
+        Effect.gen(function* () {
+          const stale = { since: 2, reason: "event 2: unforeseen" }
+          assertLike(ledger.opened, {
+            actions: [{ _tag: "ViewStale", view: "balances", ...stale }]
+          })
+          yield* ledger.append(deposit("d", 4))
+          const [status] = yield* ledger.views
+          assertLike(status, { name: "balances", version: 1, seq: 3, stale })
+          assertLike(yield* Effect.flip(ledger.append(withdraw("a", 1))), { reason: "view_stale" })
+          assertLike(yield* Effect.flip(Views.Views.use(({ rebuild }) => rebuild(broken))), {
+            _tag: "ViewFailed",
+            seq: 2
+          })
+          yield* assertSound(ledger)
+        })
+      )
+      assert.deepStrictEqual(yield* seen, ["a 1", "bad 2", "c 3"])
+      // Whoever goes back to the version before finds it as it was.
+      yield* use(balances, 3, (ledger) => ledger.append(withdraw("a", 1)))
+      assert.deepStrictEqual(yield* seen, ["bad 2", "c 3", "d 4"])
+      yield* use(broken, 4, (ledger) =>
+        Effect.gen(function* () {
+          isBroken = false
+          assertLike(yield* Effect.flip(Views.Views.use(({ check }) => check(broken))), {
+            _tag: "ViewOutdated",
+            stored: 1,
+            declared: 2
+          })
+          yield* Views.Views.use(({ rebuild }) => rebuild(broken))
+          yield* ledger.append(deposit("d", 1))
+          assertLike((yield* ledger.views)[0], { version: 2, seq: 6, stale: null })
+          const report = yield* Views.Views.use(({ check }) => check(broken))
+          assert.isTrue(report.isDerived)
+        })
+      )
+      assert.deepStrictEqual(yield* seen, ["bad 20", "c 30", "d 50"])
+      yield* use(broken, 5, (ledger) =>
+        Effect.sync(() => assert.strictEqual(ledger.opened._tag, "Clean"))
+      )
+    })
+  )
+
+  it.effect("go back in the moment in which their events are gone", () =>
+    Effect.gen(function* () {
+      const directory = yield* TestLedger.directory
+      const drafts = Array.from({ length: 350 }, () => deposit("a", 1))
+      const seen: Array<string> = []
+      const look = Effect.gen(function* () {
+        const reader = yield* Reader
+        const found = yield* reader.query(
+          (sql) => sql<object>`SELECT (SELECT count(*) FROM events) AS events,
+            (SELECT sum(cents) FROM balances) AS cents, (SELECT count(*) FROM postings) AS postings,
+            (SELECT seq FROM sealog_views WHERE name = 'balances') AS seq`
+        )
+        seen.push(found.map((row) => Object.values(row).join(" ")).join())
+      }).pipe(Effect.provide(Layer.fresh(SealogNode.layerReader({ directory }))), Effect.orDie)
+      yield* Effect.gen(function* () {
+        const ledger = yield* Ledger.Ledger
+        yield* ledger.appendAll(drafts)
+        yield* ledger.appendAll(drafts)
+        const before = yield* ledger.checkpoint("before")
+        yield* ledger.append(deposit("a", 1))
+        yield* Effect.provideService(ledger.rollback(before, by), Progress.Progress, () => look)
+        assert.isAtLeast(seen.length, 2)
+        yield* look
+        assert.deepStrictEqual([...new Set(seen)], ["701 701 701 701", "700 700 700 700"])
+        yield* assertSound(ledger)
+        yield* ledger.append(deposit("b", 1))
+        for (const view of [balances, postings]) {
+          const report = yield* Views.Views.use(({ check }) => check(view))
+          assert.isTrue(report.isDerived, JSON.stringify(report))
+        }
+      }).pipe(Effect.provide(TestLedger.layer({ directory, views: [balances, postings] })))
+    })
+  )
+
   it.effect("catch up with what was written without them", () =>
     Effect.gen(function* () {
       const directory = yield* TestLedger.directory

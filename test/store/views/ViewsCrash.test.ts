@@ -140,21 +140,20 @@ describe("Views are sound after a fault in", () => {
   }
 })
 
-describe("A rollback that cannot empty a view", () => {
+describe("A rollback that cannot take a view back", () => {
   it.effect("for the disk's sake is finished by the next opening, and sets no view aside", () =>
     Effect.gen(function* () {
       const disk = yield* FaultyDisk.make({ seed: 1 })
       yield* Effect.gen(function* () {
         const ledger = yield* Ledger.Ledger
         yield* fill
-        yield* disk.fail({ code: "SQLITE_FULL", on: "statement", path: 'DELETE FROM "balances"' })
+        yield* disk.fail({ code: "SQLITE_FULL", on: "statement", path: 'EXISTS "balances"' })
         const failed = yield* Effect.flip(ledger.rollback(1, by))
         assert.strictEqual(failed._tag, "OperationFailed")
         yield* disk.mend
       }).pipe(Effect.provide(TestLedger.layer({ disk, views: viewsOf(1) })))
       yield* Effect.gen(function* () {
         const ledger = yield* Ledger.Ledger
-        assert.isFalse(JSON.stringify(ledger.opened).includes("ViewRebuilt"))
         assert.strictEqual(yield* check(1), 2)
         assert.isTrue((yield* ledger.views).every(({ stale }) => stale === null))
       }).pipe(Effect.provide(TestLedger.layer({ disk, views: viewsOf(1) })))
