@@ -98,7 +98,7 @@ const histories: { readonly [name: string]: Struck } = {
     ]
   },
   "a rollback of one group in the segment of its checkpoint": {
-    config: plain,
+    config: { ...plain, gated: true },
     faults: [],
     from: 3,
     steps: [append(rows("a")), checkpoint, append(rows("b", "c")), rollback, append(rows("d"))]
