@@ -74,46 +74,44 @@ export const make = ({ views, ...deps }: Dependencies) => {
   }))
   /** What SQL has of the declared views, as of the last commit. */
   let stored: ReadonlyMap<string, ViewRow> = new Map()
+  /** Those that stand as they are declared, and take events. */
+  let fresh: ReadonlyArray<Kept> = []
 
   const load = Effect.map(ViewState.all(sql), (rows) => {
     stored = new Map(rows.map((row) => [row.name, row]))
+    fresh = kept.filter(({ view }) => {
+      const row = stored.get(view.name)
+      return row?.stale_since === null && !ViewPrepare.isOther(view, row)
+    })
   })
+
+  const isFresh = (name: string): boolean => fresh.some(({ view }) => view.name === name)
 
   /** Views whose new version cannot take an event, so that another one still stands, and why. */
   const left = new Map<string, { readonly since: number; readonly reason: string }>()
   /** How often tables aside were begun here: whoever else had some there has to begin again. */
   let epoch = 0
 
-  /** Whether it stands as it is declared, and takes events. */
-  const isFresh = ({ view }: Kept) => {
-    const row = stored.get(view.name)
-    return row?.stale_since === null && !ViewPrepare.isOther(view, row)
-  }
-  const fresh = () => kept.filter(isFresh)
-
   /** Whether every view that takes events has taken all up to `seq`. */
   const isAt = (seq: number): boolean =>
-    fresh().every(({ view }) => stored.get(view.name)?.seq === seq)
+    fresh.every(({ view }) => stored.get(view.name)?.seq === seq)
 
   /** Take rows of a group, in its transaction. */
   const take = (events: ReadonlyArray<ViewParts.Seen>): Effect.Effect<void, ViewFault | SqlError> =>
-    Effect.forEach(fresh(), ({ fold }) => fold(sql, events), { discard: true })
+    Effect.forEach(fresh, ({ fold }) => fold(sql, events), { discard: true })
 
   /** Move with the group, in its transaction. */
   const settle = (seq: number) =>
     ViewState.moveTo(
       sql,
-      fresh().map(({ view }) => view.name),
+      fresh.map(({ view }) => view.name),
       seq
     )
 
   /** The group was committed. */
   const committed = (seq: number): void => {
     stored = new Map(
-      Array.from(stored, ([name, row]) => [
-        name,
-        kept.some((one) => one.view.name === name && isFresh(one)) ? { ...row, seq } : row
-      ])
+      Array.from(stored, ([name, row]) => [name, isFresh(name) ? { ...row, seq } : row])
     )
   }
 
@@ -121,7 +119,7 @@ export const make = ({ views, ...deps }: Dependencies) => {
     const { name } = one.view
     const row = stored.get(name)
     const last = rows.at(-1)?.seq ?? 0
-    if (row === undefined || !isFresh(one) || row.seq >= last) return
+    if (row === undefined || !isFresh(name) || row.seq >= last) return
     const missing = rows.filter(({ seq }) => seq > row.seq)
     const fault = yield* ViewFold.upToFault(sql, one.fold, missing)
     yield* fault === undefined
@@ -134,7 +132,7 @@ export const make = ({ views, ...deps }: Dependencies) => {
     const failed = mirrorError("bring its views up")
     yield* Effect.mapError(load, failed)
     if (isAt(until)) return
-    const from = Math.min(...fresh().map(({ view }) => stored.get(view.name)?.seq ?? 0))
+    const from = Math.min(...fresh.map(({ view }) => stored.get(view.name)?.seq ?? 0))
     yield* ViewWalk.eachBatch(deps, from, until, (rows) =>
       Effect.gen(function* () {
         for (const one of kept) yield* takeOne(one, rows)
@@ -216,8 +214,7 @@ export const make = ({ views, ...deps }: Dependencies) => {
   const told = (statuses: ReadonlyArray<ViewStatus>): ReadonlyArray<ViewStatus> =>
     statuses.map((status) => {
       const failure = left.get(status.name)
-      const one = kept.find(({ view }) => view.name === status.name)
-      return failure === undefined || one === undefined || isFresh(one)
+      return failure === undefined || isFresh(status.name)
         ? status
         : new ViewStatus({ ...status, stale: failure })
     })
@@ -238,7 +235,7 @@ export const make = ({ views, ...deps }: Dependencies) => {
     /** What SQL has of a declared view, as of the last commit. */
     rowOf: (name: string) => stored.get(name),
     /** Whether a view has been set aside, or is none of this version: nothing may be asked of it. */
-    isStale: (name: string): boolean => !kept.some((one) => one.view.name === name && isFresh(one))
+    isStale: (name: string): boolean => !isFresh(name)
   }
 }
 
