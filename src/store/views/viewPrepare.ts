@@ -131,8 +131,8 @@ export const build = Effect.fnUntraced(function* (
   })
 })
 
-/** Whether what was there of another version can stay, as what was built has failed. */
-const leaves = ({ stored }: Plan, all: ReadonlyArray<Built>, { fault, view }: Built): boolean => {
+/** Whether what was built has failed, and gives way to what is there of another version. */
+const givesWay = ({ stored }: Plan, all: ReadonlyArray<Built>, { fault, view }: Built): boolean => {
   const before = stored.get(view.name)
   if (fault === undefined || before === undefined || !isOther(view, before)) return false
   const others = all
@@ -175,7 +175,7 @@ export const makeAnew = Effect.fnUntraced(function* (
 ) {
   const { sql } = source
   const all = yield* build(source, plan, head)
-  const left = all.filter((one) => leaves(plan, all, one))
+  const left = all.filter((one) => givesWay(plan, all, one))
   const built = all.filter((one) => !left.includes(one))
   const aside = left.flatMap(({ view }) => ViewTables.namesOf(view))
   yield* Effect.andThen(
