@@ -40,6 +40,11 @@ export interface View<Row = unknown> extends Declared {
   readonly decode: (row: unknown) => Result.Result<Row, Misfit>
 }
 
+/** What a column is declared as. A member that SQL does not keep as it is cannot be a column. */
+type Declaration<Encoded> = [Encoded] extends [Value]
+  ? string
+  : "encode this member as a text, a number or null: no other value can be a column"
+
 /** What a view is declared with. */
 interface Settings<K extends AnyKind, Row, Encoded> {
   /** Of the table too: letters, digits and `_`, in lower case. */
@@ -56,7 +61,7 @@ interface Settings<K extends AnyKind, Row, Encoded> {
    * The SQL type and constraints of each column. Where one has more than its type and `NOT NULL`, SQL
    * is asked after each event, not once for all that come together.
    */
-  readonly columns: { readonly [C in keyof Encoded]: string }
+  readonly columns: { readonly [C in keyof Encoded]-?: Declaration<Encoded[C]> }
   /** What queries ask for, each served by an index. */
   readonly indexes?: ReadonlyArray<ReadonlyArray<keyof Encoded & string>> | undefined
 }
@@ -207,7 +212,7 @@ export const make = <
 export const perEvent = <Row, Encoded, K extends AnyKind = never>(
   settings: Settings<K, Row, Encoded> & {
     /** The rows that an event gives, none of them in most. */
-    readonly rowsOf: (fact: Fact<K>) => ReadonlyArray<Row>
+    readonly rowsOf: (fact: Fact<K>) => ReadonlyArray<NoInfer<Row>>
   }
 ): View<Row> => {
   const { columns, indexes = [], name, rowsOf, version } = settings

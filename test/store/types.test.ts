@@ -13,6 +13,7 @@ import type { Event, EventUndecodable, Position } from "../../src/core/Event.ts"
 import type { ParityReport } from "../../src/core/Parity.ts"
 import type { BreakGlass } from "../../src/core/Policy.ts"
 import * as Policy from "../../src/core/Policy.ts"
+import * as View from "../../src/core/View.ts"
 import type { VerifyReport } from "../../src/core/VerifyReport.ts"
 import * as SealogNode from "../../src/platform/SealogNode.ts"
 import * as Consumer from "../../src/store/reading/Consumer.ts"
@@ -359,5 +360,74 @@ describe("a layer", () => {
       { readonly _tag: "ChainBroken" }
     >
     expectTypeOf<Broken>().toEqualTypeOf<ChainBroken>()
+  })
+})
+
+describe("a view", () => {
+  const Item = Schema.Struct({ id: Schema.String, n: Schema.Int })
+  const Seen = Events.define("item.seen.v1", Schema.Struct({ order: Schema.String }))
+  const said = { name: "items", version: 1, kinds: [Seen] } as const
+
+  it("takes rows of its own type alone", () => {
+    const columns = { id: "TEXT NOT NULL", n: "INTEGER NOT NULL" }
+    const whole = () =>
+      View.perEvent({
+        ...said,
+        row: Item,
+        columns,
+        rowsOf: ({ payload }) => [{ id: payload.order, n: 1 }]
+      })
+    expectTypeOf<ReturnType<typeof whole>>().toEqualTypeOf<View.View<typeof Item.Type>>()
+    const lacking = () =>
+      View.perEvent({
+        ...said,
+        row: Item,
+        columns,
+        // @ts-expect-error the row has no n
+        rowsOf: ({ payload }) => [{ id: payload.order }]
+      })
+    expectTypeOf(lacking).toBeFunction()
+    const keyed = () =>
+      View.make({
+        ...said,
+        row: Item,
+        columns,
+        key: ["id"],
+        keysOf: ({ payload }) => [{ id: payload.order }],
+        // @ts-expect-error the row has no n
+        fold: (_row, _fact, { id }) => ({ id })
+      })
+    expectTypeOf(keyed).toBeFunction()
+  })
+
+  it("has no column of what SQL does not keep as it is", () => {
+    const flagged = () =>
+      View.perEvent({
+        ...said,
+        row: Schema.Struct({ id: Schema.String, isNew: Schema.Boolean }),
+        // @ts-expect-error a boolean is encoded as itself
+        columns: { id: "TEXT NOT NULL", isNew: "INTEGER NOT NULL" },
+        rowsOf: ({ payload }) => [{ id: payload.order, isNew: true }]
+      })
+    expectTypeOf(flagged).toBeFunction()
+    const optional = () =>
+      View.make({
+        ...said,
+        row: Schema.Struct({ id: Schema.String, n: Schema.optionalKey(Schema.Int) }),
+        // @ts-expect-error what may be missing is not null
+        columns: { id: "TEXT NOT NULL", n: "INTEGER NULL" },
+        key: ["id"],
+        keysOf: ({ payload }) => [{ id: payload.order }],
+        fold: (_row, _fact, { id }) => ({ id, n: 1 })
+      })
+    expectTypeOf(optional).toBeFunction()
+    const encoded = () =>
+      View.perEvent({
+        ...said,
+        row: Schema.Struct({ id: Schema.String, at: Schema.NullOr(Schema.DateFromString) }),
+        columns: { id: "TEXT NOT NULL", at: "TEXT NULL" },
+        rowsOf: ({ payload }) => [{ id: payload.order, at: null }]
+      })
+    expectTypeOf(encoded).toBeFunction()
   })
 })
