@@ -100,6 +100,16 @@ describe("the error union", () => {
     expectTypeOf<ErrorOf<ReturnType<Open["export"]>>>().toEqualTypeOf<Read | "NotExportable">()
   })
 
+  it("of the rows of a view says that they are none of it, besides what asking fails with", () => {
+    class Lost extends Data.TaggedError("Lost") {}
+    const rows = (reader: Reader["Service"], view: View.View<string>) =>
+      [() => reader.rows(view), () => reader.rows(view, () => new Lost())] as const
+    type Rows = ReturnType<typeof rows>
+    type Own = "SqlError" | "ViewOutdated" | "ViewRowInvalid"
+    expectTypeOf<ErrorOf<ReturnType<Rows[0]>>>().toEqualTypeOf<Own>()
+    expectTypeOf<ErrorOf<ReturnType<Rows[1]>>>().toEqualTypeOf<Own | "Lost">()
+  })
+
   it("of import has what its source and its drafts fail with, and no line that is refused", () => {
     class Lost extends Data.TaggedError("Lost") {}
     class Odd extends Data.TaggedError("Odd") {}

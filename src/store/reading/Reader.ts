@@ -27,7 +27,7 @@ import type { NotExportable } from "../upkeep/Export.ts"
 import type { RolledBack } from "./CutHistory.ts"
 import type { JournalError, MirrorError, RowDamaged } from "../errors.ts"
 import type { IdConflict } from "../mirror/Mirror.ts"
-import type { ViewStatus } from "../views/Views.ts"
+import type { ViewOutdated, ViewStatus } from "../views/Views.ts"
 
 /** No acknowledged row has this id or seq. */
 export class EventNotFound extends Schema.TaggedError<EventNotFound>()("EventNotFound", {
@@ -164,8 +164,9 @@ export class Reader extends Context.Service<
       ask: (sql: SqlClient.SqlClient) => Effect.Effect<A, E, R>
     ) => Effect.Effect<A, E, R>
     /**
-     * Rows of a view as it types them, all of them or those that `ask` selects: every column of each.
-     * Fails with `ViewRowInvalid` where one is not what the view says.
+     * Rows of a view as it types them, all of them or those that `ask` selects: every column of each,
+     * all of one moment. Fails with `ViewOutdated` where the mirror has the view in another version,
+     * or otherwise declared, then, and with `ViewRowInvalid` where a row is not what the view says.
      */
     readonly rows: <Row, E = never, R = never>(
       view: View<Row>,
@@ -173,7 +174,7 @@ export class Reader extends Context.Service<
         sql: SqlClient.SqlClient,
         table: Statement.Identifier
       ) => Effect.Effect<ReadonlyArray<object>, E, R>
-    ) => Effect.Effect<ReadonlyArray<Row>, E | SqlError | ViewRowInvalid, R>
+    ) => Effect.Effect<ReadonlyArray<Row>, E | SqlError | ViewOutdated | ViewRowInvalid, R>
     /** Every view that the mirror holds: how far it is, and whether it was set aside. */
     readonly views: Effect.Effect<ReadonlyArray<ViewStatus>, MirrorError>
     /** How many rows there are, the first and the last, in the time of a few look-ups. */

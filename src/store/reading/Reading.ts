@@ -102,7 +102,8 @@ export const make = Effect.fnUntraced(function* (
       Rows.typed(query?.kinds, rows.path(leaf, query)).pipe(Stream.withSpan("Ledger.path")),
     changes: (which = {}) => Rows.typed(which.kinds, Changes.make(rows, which, pulse)),
     query: (ask) => ask(sql),
-    rows: (view, ask) => ViewRows.read(sql, view, ask),
+    // Who tells of commits holds the guard.
+    rows: ViewRows.reader(sql, pulse !== undefined),
     views: ViewKeeper.statuses(sql),
     summary: rows.summary.pipe(Effect.withSpan("Ledger.summary")),
     checkpoints: Effect.map(Checkpoints.list(journal.layout, hashes), (found) =>

@@ -15,6 +15,7 @@ import { mirrorError } from "../errors.ts"
 import { transacting } from "../mirror/transacting.ts"
 import { Progress } from "../Progress.ts"
 import type { Bound, Fold, ViewFault } from "./viewFold.ts"
+import * as ViewDefinition from "./viewDefinition.ts"
 import * as ViewFold from "./viewFold.ts"
 import * as ViewKeeper from "./ViewKeeper.ts"
 import * as ViewPages from "./viewPages.ts"
@@ -61,7 +62,11 @@ export const make = (deps: Dependencies): Views["Service"] => {
   const declared = (asked: ViewParts.Declared): Bound => {
     const view = keeper.views.find(({ name }) => name === asked.name)
     if (view === undefined) throw new RangeError(`the view ${asked.name} was not declared`)
-    return view
+    const other = ViewDefinition.outdated(asked, ViewDefinition.knownOf(view))
+    if (other === undefined) return view
+    const { declared: version, differs, stored } = other
+    const how = stored === version ? `with other ${differs.join(", ")}` : `not ${version}`
+    throw new RangeError(`the view ${asked.name} was declared in version ${stored}, ${how}`)
   }
 
   /** Tables aside, empty, of a generation that their indexes are named by. */

@@ -6,8 +6,7 @@
  * in replay, where nobody can be refused, it is set aside until it is made anew. Everything in a view
  * can be made from the journal, so `check` can say of each that it was.
  */
-import type { Effect } from "effect"
-import { Context, Schema } from "effect"
+import { Context, Effect, Schema } from "effect"
 import type * as View from "../../core/View.ts"
 import type { MirrorError } from "../errors.ts"
 import type { JournalFinal } from "../journal/Journal.ts"
@@ -37,18 +36,41 @@ export class ViewFailed extends Schema.TaggedError<ViewFailed>()("ViewFailed", {
   }
 }
 
-/** A view that the mirror holds in another version, or with other tables, and that shall stay so. */
+/** What views of one name and version may differ in; `form` is how they are made. */
+export const ViewPart = Schema.Literals([
+  "form",
+  "insertOnly",
+  "types",
+  "tables",
+  "columns",
+  "key",
+  "indexes"
+])
+export type ViewPart = typeof ViewPart.Type
+
+/**
+ * The mirror holds a view in another version, or otherwise declared: where it shall stay so, or where
+ * its rows are asked for as they are not. `stored` is 0 where another hand has changed what is known
+ * of it.
+ */
 export class ViewOutdated extends Schema.TaggedError<ViewOutdated>()("ViewOutdated", {
   view: Schema.String,
   stored: Schema.Int,
-  declared: Schema.Int
+  declared: Schema.Int,
+  /** In what, as far as that is known. */
+  differs: Schema.Array(ViewPart).pipe(Schema.withConstructorDefault(Effect.succeed([])))
 }) {
   override get message(): string {
+    const { declared, stored, view } = this
+    const differs = this.differs.length === 0 ? "tables or types" : this.differs.join(", ")
     const how =
-      this.stored === this.declared
-        ? `the mirror holds the view ${this.view} with other tables or types`
-        : `the mirror holds the view ${this.view} in version ${this.stored}, not ${this.declared}`
-    return `${how}. Nothing was changed; open with \`onViewChange: "rebuild"\` to make it anew.`
+      stored === declared
+        ? `the mirror holds the view ${view} in version ${stored} with other ${differs}`
+        : `the mirror holds the view ${view} in version ${stored}, not ${declared}`
+    return (
+      `${how}. Nothing was changed; declare the one that is there, or open with ` +
+      `\`onViewChange: "rebuild"\` to make it anew.`
+    )
   }
 }
 
@@ -105,7 +127,10 @@ export type ViewError =
   | LedgerClosed
   | JournalFinal
 
-/** The views of an open ledger. Each method takes one that was declared to it, and throws for others. */
+/**
+ * The views of an open ledger. Each method takes one that was declared to it, and throws a RangeError
+ * for others: for one of another version or definition, too.
+ */
 export class Views extends Context.Service<
   Views,
   {

@@ -1,10 +1,10 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Context, Deferred, Effect, Exit, Fiber, Layer, Scope } from "effect"
+import { Cause, Context, Deferred, Effect, Exit, Fiber, Layer, Scope } from "effect"
 import * as Ledger from "../../../src/store/Ledger.ts"
 import { Progress } from "../../../src/store/Progress.ts"
 import * as Views from "../../../src/store/views/Views.ts"
 import * as TestLedger from "../../../src/testing/TestLedger.ts"
-import { balances, Deposited, postings, views as declared, visits } from "../bank.ts"
+import { balances, balancesOf, Deposited, postings, views as declared, visits } from "../bank.ts"
 import { assertLike, assertSound } from "../ledgerFixtures.ts"
 
 const by = { operator: "ada", reason: "a wrong turn" }
@@ -188,6 +188,28 @@ describe("Views that are built aside", () => {
           both.map(({ seq }) => seq),
           [1010, 1010, 1010]
         )
+        yield* allDerived
+      }).pipe(Effect.provide(TestLedger.layer({ directory, views: declared })))
+    })
+  )
+
+  it.effect("are those that were declared, and no others of their name", () =>
+    Effect.gen(function* () {
+      const directory = yield* TestLedger.directory
+      yield* Effect.gen(function* () {
+        const views = yield* Views.Views
+        yield* fill(1)
+        const refusal = (building: Effect.Effect<unknown, unknown>) =>
+          Effect.map(Effect.exit(building), (exit) =>
+            Exit.isFailure(exit) ? String(Cause.squash(exit.cause)) : "not refused"
+          )
+        const other = balancesOf(1, { check: "CHECK (cents <> 0)" })
+        const said = (how: string) =>
+          `RangeError: the view balances was declared in version 1, ${how}`
+        assert.strictEqual(yield* refusal(views.check(balancesOf(3))), said("not 3"))
+        assert.strictEqual(yield* refusal(views.check(other)), said("with other columns"))
+        assert.strictEqual(yield* refusal(views.rebuild(other)), said("with other columns"))
+        assertLike(yield* views.check(balancesOf()), { isDerived: true })
         yield* allDerived
       }).pipe(Effect.provide(TestLedger.layer({ directory, views: declared })))
     })

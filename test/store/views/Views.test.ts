@@ -1,7 +1,7 @@
 import * as path from "node:path"
 import { DatabaseSync } from "node:sqlite"
 import { assert, describe, it } from "@effect/vitest"
-import { Context, Effect, Fiber, Layer, Schema, Stream } from "effect"
+import { Context, Effect, Fiber, Layer, Result, Schema, Stream } from "effect"
 import { TestClock } from "effect/testing"
 import * as Chain from "../../../src/core/Chain.ts"
 import * as Event from "../../../src/core/Event.ts"
@@ -316,20 +316,29 @@ describe("Views", () => {
       yield* Ledger.Ledger.use((ledger) =>
         Effect.andThen(ledger.appendAll(drafts), ledger.appendAll(drafts))
       ).pipe(Effect.provide(TestLedger.layer({ directory, views: [balances] })))
+      const inTens = balancesOf(2, { unit: 10 })
       const seen: Array<string> = []
       const look = Effect.gen(function* () {
         const reader = yield* Reader
-        const found = yield* reader.rows(balances)
-        seen.push(found.map(({ cents }) => cents).join())
+        for (const view of [balances, inTens]) {
+          const found = yield* Effect.result(reader.rows(view))
+          seen.push(
+            Result.match(found, {
+              onSuccess: (rows) => rows.map(({ cents }) => cents).join(),
+              onFailure: ({ _tag }) => _tag
+            })
+          )
+        }
       }).pipe(Effect.provide(Layer.fresh(SealogNode.layerReader({ directory }))), Effect.orDie)
-      const opening = Layer.build(
-        TestLedger.layer({ directory, views: [balancesOf(2, { unit: 10 })] })
-      ).pipe(Effect.scoped)
+      const opening = Layer.build(TestLedger.layer({ directory, views: [inTens] })).pipe(
+        Effect.scoped
+      )
       yield* Effect.provideService(opening, Progress.Progress, () => look)
-      assert.isAtLeast(seen.length, 2)
-      assert.deepStrictEqual([...new Set(seen)], ["200,200,200"])
+      assert.isAtLeast(seen.length, 4)
+      assert.deepStrictEqual([...new Set(seen)], ["200,200,200", "ViewOutdated"])
+      assert.strictEqual(seen[0], "200,200,200")
       yield* look
-      assert.strictEqual(seen.at(-1), "2000,2000,2000")
+      assert.deepStrictEqual(seen.slice(-2), ["ViewOutdated", "2000,2000,2000"])
     })
   )
 
