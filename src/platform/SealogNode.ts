@@ -204,7 +204,7 @@ export const layerReader = (
         Effect.gen(function* () {
           const layout = Layout.of(yield* Path.Path, options)
           // Before SQLite makes its notes beside the mirror: what it is must be known.
-          yield* HomeModule.readIdentity(layout)
+          yield* HomeModule.readExisting(layout)
           return layerMirrorReadOnly(layout.mirror)
         })
       )

@@ -182,6 +182,20 @@ const checkFile = Effect.fnUntraced(function* (layout: Layout) {
   return yield* new NotALedger({ path: layout.journal, reason: "it is not a file", hint })
 })
 
+/**
+ * As `readIdentity`, for who only reads: where there is neither a ledger nor a mirror of one, nothing
+ * can be read.
+ */
+export const readExisting = Effect.fnUntraced(function* (layout: Layout) {
+  const isThere = yield* isDirectory(layout.root)
+  const identity = isThere ? yield* readIdentity(layout) : undefined
+  if (identity !== undefined) return identity
+  if (isThere && (yield* durable.kindAt(layout.mirror)) !== undefined) return undefined
+  const reason = isThere ? "it has neither ledger.json nor a mirror" : "nothing is there"
+  const hint = "Check the path; a ledger is made where it is opened for writing."
+  return yield* new NotALedger({ path: layout.root, reason, hint })
+})
+
 /** Look at the place, change nothing: whether the ledger's directory is there, and its identity. */
 const inspect = Effect.fnUntraced(function* (layout: Layout) {
   if (layout.format === "cortex") yield* checkFile(layout)

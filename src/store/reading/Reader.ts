@@ -135,7 +135,7 @@ export class Reader extends Context.Service<
     ) => Stream.Stream<Read<K>, PositionError | ReadError | ReadUndecodable<K>>
     /**
      * The first events that a query leaves, 100 where it has no `limit`, and where to go on: `after`
-     * of the next one. A page of `last` has no next.
+     * of the next one. A page of `last` has no next, and one has a `limit` of at least 1.
      */
     readonly page: <K extends AnyKind = never>(
       query?: Query<K>

@@ -29,6 +29,7 @@ import * as Operations from "../upkeep/Operations.ts"
 import type { Query, Reader } from "./Reader.ts"
 import * as Replay from "../mirror/Replay.ts"
 import * as Rows from "./Rows.ts"
+import * as Selection from "./Selection.ts"
 import { steady } from "../verifying/steady.ts"
 import * as Verify from "../verifying/Verify.ts"
 import * as ViewKeeper from "../views/ViewKeeper.ts"
@@ -46,6 +47,7 @@ const page = Effect.fnUntraced(function* <K extends AnyKind = never>(
   rows: Rows.Rows,
   query: Query<K> = {}
 ) {
+  Selection.checkPage(query)
   const { after = Chain.start, last, limit = pageRows } = query
   const more = last === undefined ? Math.min(limit + 1, Number.MAX_SAFE_INTEGER) : query.limit
   const found = yield* rows.events({ ...query, limit: more }).pipe(Stream.runCollect)

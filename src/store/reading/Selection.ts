@@ -24,6 +24,15 @@ export const check = ({ last, limit, segment, until }: Query<AnyKind>): void => 
   }
 }
 
+/** As `check`; a page of no rows would be the last one, or begin where the next one does. */
+export const checkPage = (query: Query<AnyKind>): void => {
+  const { limit } = query
+  if (limit !== undefined && !(Number.isSafeInteger(limit) && limit > 0)) {
+    throw new RangeError(`limit must be a whole number above 0, not ${limit}`)
+  }
+  check(query)
+}
+
 /** What a query asks of a row besides its seq, when the stream begins at a head. */
 export const questionOf = (query: Query<AnyKind>, { seq }: Head): Question => ({
   ...Filter.criteriaOf(query),

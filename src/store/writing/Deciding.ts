@@ -3,13 +3,16 @@
  *
  *   head -> fold what the filter leaves, up to it -> decide -> append, expecting none of it since
  *
- * Nobody holds a lock: of two decisions on the same state one is written, and the other is made again
- * on what that has changed, read from where it had come to. A decision with an id is made once:
- * whoever asks again, after a crash or a lost answer, is told its row, and does not meet its own effect.
+ * Nobody holds a lock. Where what a decision appends is among what it is made on, of two on the same
+ * state one is written, and the other is made again on what that has changed, read from where it had
+ * come to; where it is not, neither sees the other, and both are written. A decision with an id is made
+ * once: whoever asks again, after a crash or a lost answer, is told its row, and does not meet its own
+ * effect.
  */
 import { Effect, Result, Stream } from "effect"
 import type { Head } from "../../core/Chain.ts"
 import type { Draft } from "../../core/Draft.ts"
+import { DraftInvalid } from "../../core/Draft.ts"
 import type { Filter } from "../../core/Filter.ts"
 import type { AnyKind } from "../../core/Kind.ts"
 import { noneSince } from "./Expectation.ts"
@@ -20,7 +23,10 @@ import { AlreadyAppended } from "./Receipt.ts"
 
 /** What is decided on, and how. */
 export interface Decision<S, E, R, K extends AnyKind> {
-  /** What the decision rests on: nothing of it may come between reading and appending. */
+  /**
+   * What the decision rests on: nothing of it may come between reading and appending. What is
+   * appended must be among it where two decisions on the same state shall not both be written.
+   */
   readonly on: Filter<K>
   /** The state before the first event. */
   readonly initial: S
@@ -28,7 +34,10 @@ export interface Decision<S, E, R, K extends AnyKind> {
   readonly fold: (state: S, event: Read<K>) => S
   /** What is to be appended: nothing, one event, or several as one group. May be asked again. */
   readonly decide: (state: S) => Effect.Effect<Draft | ReadonlyArray<Draft> | undefined, E, R>
-  /** The id of the decision's first event, which makes it once: see `Event.idFrom`. */
+  /**
+   * The id of the decision's first event, which makes it once: see `Event.idFrom`. A draft that has
+   * another id already, as its kind gives it, is refused.
+   */
   readonly id?: string | undefined
   /** How often it is decided again where something came between. Default 100. */
   readonly retries?: number | undefined
@@ -50,6 +59,22 @@ const listOf = (decided: Draft | ReadonlyArray<Draft> | undefined): ReadonlyArra
 
 const isList = (decided: Draft | ReadonlyArray<Draft>): decided is ReadonlyArray<Draft> =>
   Array.isArray(decided)
+
+/**
+ * The drafts of a decision, the first with its id. One that it has already is not written over: the
+ * row of a kind that gives ids could not be read with another.
+ */
+const withId = (
+  drafts: ReadonlyArray<Draft>,
+  id: string | undefined
+): Result.Result<ReadonlyArray<Draft>, DraftInvalid> => {
+  const [first, ...others] = drafts
+  if (id === undefined || first === undefined) return Result.succeed(drafts)
+  const { id: actual = id } = first
+  return actual === id
+    ? Result.succeed([{ ...first, id }, ...others])
+    : Result.fail(new DraftInvalid({ index: 0, path: "/id", expected: id, actual }))
+}
 
 /** The row that this id stands for, if there is one. */
 const known = Effect.fnUntraced(function* (id: string | undefined) {
@@ -102,9 +127,8 @@ export const decide = Effect.fn("Ledger.decide")(function* <
     // What deciding fails with is never tried again, whatever it is called.
     const decided = yield* Effect.result(decideOn(state))
     if (Result.isFailure(decided)) return Result.fail(decided.failure)
-    const [first, ...others] = listOf(decided.success)
-    if (first === undefined) return Result.succeed([])
-    const drafts = [id === undefined ? first : { ...first, id }, ...others]
+    const drafts = yield* Effect.fromResult(withId(listOf(decided.success), id))
+    if (drafts.length === 0) return Result.succeed([])
     return Result.succeed(yield* ledger.appendAll(drafts, { expect: noneSince(on, at) }))
   })
 

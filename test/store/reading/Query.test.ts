@@ -1,6 +1,6 @@
 import * as path from "node:path"
 import { assert, describe, it } from "@effect/vitest"
-import { Arbitrary, Effect, Result, Schema, Stream } from "effect"
+import { Arbitrary, Cause, Effect, Result, Schema, Stream } from "effect"
 import * as Event from "../../../src/core/Event.ts"
 import * as Timestamp from "../../../src/core/Timestamp.ts"
 import type { Ledger } from "../../../src/store/Ledger.ts"
@@ -366,8 +366,16 @@ describe("an index that says of a row what is not so", () => {
             const { events, next } = yield* ledger.page({ limit })
             assert.deepStrictEqual([events.length, next], [2, undefined])
           }
-          const none = yield* ledger.page({ limit: 0 })
-          assert.deepStrictEqual([none.events.length, none.next?.seq], [0, 0])
+          // Of none it would answer that they are the last ones, or itself as what comes next.
+          for (const limit of [0, -1, 1.5, Number.NaN, Infinity]) {
+            for (const asked of [{ limit }, { limit, last: 1 }]) {
+              const refused = yield* Effect.flip(Effect.sandbox(ledger.page(asked)))
+              const said = `RangeError: limit must be a whole number above 0, not ${limit}`
+              assert.strictEqual(String(Cause.squash(refused)), said)
+            }
+          }
+          const refused = yield* Effect.flip(Effect.sandbox(ledger.page({ last: -1 })))
+          assert.match(String(Cause.squash(refused)), /last must be a whole number, not -1/)
         })
       )
     })

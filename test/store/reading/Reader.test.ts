@@ -263,7 +263,7 @@ describe("a reader beside the writer", () => {
       const directory = yield* TestLedger.directory
       const at = path.join(directory, "nothing")
       const error = yield* Effect.flip(reading(at, (reader) => reader.head))
-      assert.strictEqual(error._tag, "MirrorError")
+      assert.strictEqual(error._tag, "NotALedger")
       assert.isFalse(fs.existsSync(at))
     })
   )
@@ -276,6 +276,43 @@ describe("a reader beside the writer", () => {
         yield* (yield* Ledger).append(named("a"))
         assert.strictEqual((yield* (yield* Reader).head).seq, 1)
       }).pipe(Effect.provide(Layer.fresh(layer)))
+    })
+  )
+})
+
+describe("a reader of what is no ledger", () => {
+  it.effect("says so, for a path where nothing is and for an empty directory", () =>
+    Effect.gen(function* () {
+      const place = yield* TestLedger.directory
+      const nothing = path.join(place, "nothing")
+      const log = path.join(place, "log.jsonl")
+      fs.mkdirSync(path.join(place, "empty"))
+      fs.writeFileSync(log, "")
+      const refusals = [
+        [{ directory: nothing }, nothing, "nothing is there"],
+        [{ file: `${nothing}.jsonl` }, `${nothing}.jsonl.sealog`, "nothing is there"],
+        [{ file: log }, `${log}.sealog`, "nothing is there"],
+        [{ directory: log }, log, "it is a file"],
+        [
+          { directory: path.join(place, "empty") },
+          path.join(place, "empty"),
+          "it has neither ledger.json nor a mirror"
+        ]
+      ] as const
+      for (const [location, at, reason] of refusals) {
+        const opened = Layer.build(SealogNode.layerReader(location))
+        assertLike(yield* Effect.flip(opened), { _tag: "NotALedger", path: at, reason })
+      }
+      assert.deepStrictEqual(fs.readdirSync(place).toSorted(), ["empty", "log.jsonl"])
+    })
+  )
+
+  it.effect("is none where the ledger has lost its mirror", () =>
+    Effect.gen(function* () {
+      const directory = yield* tenRows
+      fs.rmSync(mirrorOf(directory))
+      const failed = yield* Effect.flip(Layer.build(SealogNode.layerReader({ directory })))
+      assertLike(failed, { _tag: "MirrorError", operation: "open" })
     })
   )
 })

@@ -114,6 +114,33 @@ describe("Ledger.decide", () => {
     )
   )
 
+  it.effect("with an id refuses a draft of another id, as its kind could not read the row", () =>
+    within(
+      Effect.gen(function* () {
+        const ledger = yield* Ledger.Ledger
+        const decision = Event.idFrom("payment 8")
+        const paid = (id: string) =>
+          Ledger.decide({
+            on: { kinds, keys: { account: "a" } },
+            initial: null,
+            fold: () => null,
+            decide: () => Effect.succeed(Deposited.make({ account: "a", cents: 1 }, { id })),
+            id: decision
+          })
+        const other = Event.idFrom("a.1")
+        assertLike(yield* Effect.flip(paid(other)), {
+          _tag: "DraftInvalid",
+          index: 0,
+          path: "/id",
+          expected: decision,
+          actual: other
+        })
+        assert.strictEqual((yield* ledger.head).seq, 0)
+        assertLike((yield* paid(decision))[0], { _tag: "Appended", id: decision })
+      })
+    )
+  )
+
   it.effect("decides again on what came between, reading that alone, as often as it may", () =>
     within(
       Effect.gen(function* () {
