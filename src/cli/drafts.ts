@@ -59,7 +59,7 @@ const misfit = ({ path, expected, actual }: Draft.DraftInvalid): string =>
 
 /** The draft's index in its append, where the error is about one draft. */
 export const indexOf = (error: AppendError): number | undefined =>
-  "index" in error ? error.index : undefined
+  "index" in error ? (error.index ?? undefined) : undefined
 
 /** Why the draft of this line was refused. */
 export const refusal = (error: AppendError, line: number): string => {

@@ -59,7 +59,9 @@ const misfitOf = (value: unknown, { issue }: Schema.SchemaError): Misfit => {
   const path = (first?.path ?? []).map((step) => (typeof step === "object" ? step.key : step))
   return {
     path: pointer(path.map(String)),
-    expected: (first?.message ?? "another value").replace(/^Expected /, ""),
+    expected: (first?.message ?? "another value")
+      .replace(/^Expected /, "")
+      .replace(/^Missing key$/, "a value"),
     actual: describe(valueAt(value, path))
   }
 }

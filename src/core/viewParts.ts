@@ -79,7 +79,7 @@ export type Fact<K> = [K] extends [never]
       }
     : never
 
-/** A row that cannot stand in the view's table. */
+/** A row that cannot stand in the view's table; `seq` is 0 where it does not tell its event. */
 export class ViewRowInvalid extends Schema.TaggedError<ViewRowInvalid>()("ViewRowInvalid", {
   view: Schema.String,
   seq: Schema.Int,
@@ -88,10 +88,13 @@ export class ViewRowInvalid extends Schema.TaggedError<ViewRowInvalid>()("ViewRo
   actual: Schema.String
 }) {
   override get message(): string {
-    return (
-      `a row of the view ${this.view}, of event ${this.seq}, is none that the view can hold: at ` +
-      `${this.path || "/"} expected ${this.expected}, found ${this.actual}`
-    )
+    const { actual, expected, path, seq, view } = this
+    const of = seq === 0 ? "" : `, of event ${seq},`
+    const wrong =
+      actual === "nothing" && path !== ""
+        ? `its ${path.slice(1)} is missing`
+        : `at ${path || "/"} expected ${expected}, found ${actual}`
+    return `a row of the view ${view}${of} is none that the view can hold: ${wrong}`
   }
 }
 

@@ -6,6 +6,7 @@
  * an append says that nothing of it is.
  */
 import { Predicate, Schema } from "effect"
+import { clip } from "../core/jsonError.ts"
 import type { LockError } from "./locking/Guard.ts"
 import { unwritable } from "./locking/Guard.ts"
 import type { PlatformError } from "effect/PlatformError"
@@ -40,6 +41,13 @@ const messageOf = (cause: unknown): string => {
   if (Predicate.hasProperty(cause, "message") && typeof cause.message === "string")
     return cause.message
   return typeof cause === "string" ? cause : "for no reason that it tells"
+}
+
+/** Why somebody's own code failed, in one line: what its error says, else what it is called. */
+export const lineOf = (cause: unknown): string => {
+  const [line = ""] = messageOf(cause).split("\n")
+  const isNamed = line === "" && Predicate.hasProperty(cause, "_tag")
+  return clip(isNamed ? String(cause._tag) : line, 300)
 }
 
 /** A row that does not match what is known of it. `offset` is bytes from the start of the file. */

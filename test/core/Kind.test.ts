@@ -185,6 +185,7 @@ describe("Kind", () => {
     const missing = stored({ type: "account.deposited.v1", payload: { account: "a" } })
     assert.deepInclude(sides(Event.decode([V3], missing)), {
       path: "/payload/cents",
+      expected: "a value",
       actual: "nothing"
     })
     const none = stored({ type: "order.placed.v1" })

@@ -29,13 +29,20 @@ const bind = <R>({ folding, ...view }: AnyView, context: Context.Context<R>): Bo
   }
 }
 
-/** Declares views; asks for what they ask for. */
+const checkNames = (views: ReadonlyArray<AnyView>): void => {
+  const names = views.map(({ name }) => name)
+  const twice = names.find((name, at) => names.indexOf(name) !== at)
+  if (twice !== undefined) throw new RangeError(`two views have the name ${twice}`)
+}
+
+/** Declares views; asks for what they ask for. Throws a RangeError where two have one name. */
 export const layer = <Vs extends ReadonlyArray<AnyView>>(
   views: Vs | undefined
 ): Layer.Layer<never, never, Services<Vs[number]>> =>
   Layer.effect(
     DeclaredViews,
-    Effect.map(Effect.context<Services<Vs[number]>>(), (context) =>
-      (views ?? []).map((view) => bind(view, context))
-    )
+    Effect.map(Effect.context<Services<Vs[number]>>(), (context) => {
+      checkNames(views ?? [])
+      return (views ?? []).map((view) => bind(view, context))
+    })
   )

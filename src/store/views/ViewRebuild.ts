@@ -143,7 +143,7 @@ export const make = (deps: Dependencies): Views["Service"] => {
       Effect.catchTags({
         SqlError: (error) => Effect.fail(mirrorError(`build ${view.name} aside`)(error)),
         ViewFault: ({ cause, seq, view: name }) =>
-          Effect.fail(new ViewFailed({ index: 0, view: name, seq, cause }))
+          Effect.fail(new ViewFailed({ index: null, view: name, seq, cause }))
       }),
       turn.withPermits(1)
     )

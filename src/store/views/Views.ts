@@ -9,6 +9,7 @@
 import { Context, Effect, Schema } from "effect"
 import type * as View from "../../core/View.ts"
 import type { MirrorError } from "../errors.ts"
+import { lineOf } from "../errors.ts"
 import type { JournalFinal } from "../journal/Journal.ts"
 import type { ReadError } from "../reading/Reader.ts"
 import type { LedgerClosed } from "../writing/Receipt.ts"
@@ -20,18 +21,22 @@ export type { EffectView, TableOptions, Tables } from "./ViewEffect.ts"
 
 /**
  * A view could not take an event. Of an append: nothing of it was written, and `index` is the draft's
- * number in it. `seq` is the row's, `cause` what the view threw or failed with.
+ * number in it; null where the view was made anew or checked. `seq` is the row's, `cause` what the
+ * view threw or failed with.
  */
 export class ViewFailed extends Schema.TaggedError<ViewFailed>()("ViewFailed", {
-  index: Schema.Int,
+  index: Schema.NullOr(Schema.Int),
   view: Schema.String,
   seq: Schema.Int,
   cause: Schema.Defect()
 }) {
   override get message(): string {
+    const { cause, index, seq, view } = this
+    const [draft, became] =
+      index === null ? ["", "It is what it was"] : [` (draft ${index})`, "Nothing was written"]
     return (
-      `the view ${this.view} cannot take event ${this.seq} (draft ${this.index}). Nothing was ` +
-      `written. Mend the view: it may not refuse, that is for rules and gates.`
+      `the view ${view} cannot take event ${seq}${draft}: ${lineOf(cause)}. ${became}. Mend the ` +
+      `view: it may not refuse, that is for rules and gates.`
     )
   }
 }

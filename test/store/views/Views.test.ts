@@ -1,7 +1,7 @@
 import * as path from "node:path"
 import { DatabaseSync } from "node:sqlite"
 import { assert, describe, it } from "@effect/vitest"
-import { Context, Effect, Fiber, Layer, Result, Schema, Stream } from "effect"
+import { Cause, Context, Effect, Fiber, Layer, Result, Schema, Stream } from "effect"
 import { TestClock } from "effect/testing"
 import * as Chain from "../../../src/core/Chain.ts"
 import * as Event from "../../../src/core/Event.ts"
@@ -222,6 +222,11 @@ describe("Views", () => {
         assert.deepStrictEqual(yield* inBalances, ["a 5 3", "b 2 2"])
         const failed = yield* Effect.flip(imported(line("c", 1), line("bad", 2)))
         assertLike(failed, { _tag: "ViewFailed", view: "balances" })
+        assert.strictEqual(
+          String(failed),
+          "ViewFailed: the view balances cannot take event 5 (draft 1): never heard of it. Nothing was " +
+            "written. Mend the view: it may not refuse, that is for rules and gates."
+        )
         assert.deepStrictEqual(yield* inBalances, ["a 5 3", "b 2 2"])
       }).pipe(Effect.provide(TestLedger.layer({ directory, views: [view] })))
     })
@@ -267,7 +272,12 @@ describe("Views", () => {
         const refused = yield* Effect.flip(ledger.append(withdraw("a", 1)))
         assertLike(refused, { _tag: "PolicyRefused", reason: "view_stale", ruleId: "bank.funds" })
         const failed = yield* Effect.flip(views.rebuild(view))
-        assertLike(failed, { _tag: "ViewFailed", view: "balances", seq: 2 })
+        assertLike(failed, { _tag: "ViewFailed", index: null, view: "balances", seq: 2 })
+        assert.strictEqual(
+          failed.message,
+          "the view balances cannot take event 2: no such account. It is what it was. Mend " +
+            "the view: it may not refuse, that is for rules and gates."
+        )
         isBroken = false
         assertLike(yield* views.rebuild(view), { seq: 4, stale: null })
         assert.deepStrictEqual(yield* inBalances, ["a 11 4", "bad 2 2", "c 3 3"])
@@ -725,7 +735,39 @@ describe("Views", () => {
           ledger.rows(balances, (sql, table) => sql`SELECT account, seq FROM ${table}`)
         )
         assertLike(some, { _tag: "ViewRowInvalid", view: "balances", seq: 1, path: "/cents" })
+        const said = "is none that the view can hold"
+        assert.strictEqual(
+          some.message,
+          `a row of the view balances, of event 1, ${said}: its cents is missing`
+        )
+        const wrong = yield* Effect.flip(
+          ledger.rows(balances, (sql, table) => sql`SELECT account, 0.5 AS cents FROM ${table}`)
+        )
+        assert.strictEqual(
+          wrong.message,
+          `a row of the view balances ${said}: at /cents expected an integer, found a number`
+        )
       }).pipe(Effect.provide(TestLedger.layer({ directory, views: [balances] })))
+    })
+  )
+
+  it.effect("of one name, or of one table, are not declared together", () =>
+    Effect.gen(function* () {
+      const directory = yield* TestLedger.directory
+      const other = Views.effect({
+        name: "other",
+        version: 1,
+        tables: { balances: { columns: { n: "INTEGER" }, key: ["seq"] } },
+        apply: () => Effect.void
+      })
+      for (const [views, said] of [
+        [[balances, balancesOf(2)], "two views have the name balances"],
+        [[balances, other], "two views have a table balances"]
+      ] as const) {
+        const opened = Layer.build(TestLedger.layer({ directory, views }))
+        const cause = yield* Effect.flip(Effect.sandbox(opened))
+        assert.strictEqual(String(Cause.squash(cause)), `RangeError: ${said}`)
+      }
     })
   )
 
