@@ -28,14 +28,20 @@ import type { ViewOutdated } from "./views/Views.ts"
 export class Ledger extends Context.Service<
   Ledger,
   Reader["Service"] & {
-    /** How it opened, and what was recovered. */
+    /**
+     * How it opened, and what was recovered; `Recovered` too where a view was made anew: `rows` of
+     * `ViewRebuilt` is the last seq that it has taken in.
+     */
     readonly opened: OpenReport
-    /** Append one event. When this answers, it survives a crash in both legs. */
+    /**
+     * Append one event. When this answers, it survives a crash in both legs. Interrupted or timed out
+     * before, it may be written all the same: append it again with the same id.
+     */
     readonly append: <X extends Expectation | undefined = undefined>(
       draft: Draft,
       options?: AppendOptions<X>
     ) => Effect.Effect<Receipt, AppendError | ExpectationRefusal<X>>
-    /** Append several as one group: after a crash all of them are there, or none is. */
+    /** Append several as one group: after a crash all of them are there, or none is. As `append`. */
     readonly appendAll: <X extends Expectation | undefined = undefined>(
       drafts: ReadonlyArray<Draft>,
       options?: AppendOptions<X>

@@ -1,9 +1,10 @@
 /**
  * Views that are effects: SQL of your own for each event, in the transaction of its append.
  *
- * `apply` is given the event, the writer's client and the names of its tables; it reads the event and
- * those tables only, and its Clock stands at the event's `recorded_at`, so that it makes the same of
- * the same history at any time. Tables are made by sealog: to each it adds `seq` and `event_id`, which
+ * `apply` is given the event, the writer's client and the names of its tables; its Clock stands at the
+ * event's `recorded_at`. Where it reads the event and those tables only, it makes the same of the same
+ * history at any time. To read others is not refused, but makes the view depend on more than the log:
+ * made anew, it may be another. Tables are made by sealog: to each it adds `seq` and `event_id`, which
  * `apply` fills with those of the event. A statement that writes elsewhere, or would end the
  * transaction, is refused; it fails the append, as whatever else `apply` fails with.
  */
