@@ -68,6 +68,22 @@ describe("Rows of a view", () => {
     })
   )
 
+  it.effect("are of the moment of a transaction that asks for them", () =>
+    Effect.gen(function* () {
+      const directory = yield* filled
+      yield* reading(directory, ({ query, rows }) =>
+        query((sql) =>
+          Effect.gen(function* () {
+            assert.deepStrictEqual(yield* rows(balances), [{ account: "a", cents: 5 }])
+            yield* reopened(directory, tens)
+            assertLike(yield* Effect.flip(rows(tens)), { stored: 1, declared: 2 })
+            assert.deepStrictEqual(yield* rows(balances), [{ account: "a", cents: 5 }])
+          }).pipe(sql.withTransaction)
+        )
+      )
+    })
+  )
+
   it.effect("are not read where another hand has changed what is known of the view", () =>
     Effect.gen(function* () {
       const directory = yield* filled
