@@ -115,9 +115,10 @@ export const layerReader = (
 
 /** A size that is none is a broken precondition: found when the ledger opens, not when it fills. */
 export const checkSizes = (settings: Settings): void => {
-  const { checkpointEveryRows, groupRowsMax, lineBytesMax, segmentBytesMax, signMillisMax } =
-    settings
+  const { askMillisMax, checkpointEveryRows, groupRowsMax, lineBytesMax } = settings
+  const { segmentBytesMax, signMillisMax } = settings
   const sizes = {
+    askMillisMax,
     checkpointEveryRows,
     groupRowsMax,
     lineBytesMax,
@@ -146,10 +147,14 @@ export interface Options<
 
 /** What the application brings to a ledger, as services of its own. */
 export const layerBrought = <Rs extends ReadonlyArray<unknown>, Vs extends ReadonlyArray<AnyView>>({
+  askMillisMax,
   rules,
   views
 }: Options<Rs, Vs>): Layer.Layer<PolicyGate.PolicyGate, never, Rs[number] | Services<Vs[number]>> =>
-  Layer.merge(PolicyGate.layer<Rs[number]>(rules ?? []), DeclaredViews.layer(views))
+  Layer.merge(
+    PolicyGate.layer<Rs[number]>(rules ?? [], askMillisMax),
+    DeclaredViews.layer(views, askMillisMax)
+  )
 
 /**
  * The ledger at a location, over whatever SQL client is in scope: `SqlClient` for the writer,

@@ -110,6 +110,11 @@ export interface Settings extends Upkeep.Settings {
    * not signed by then goes into the next group; an append is never torn. Default 1,000.
    */
   readonly signMillisMax?: number | undefined
+  /**
+   * How long one gate, or an effect view one event, may take: a gate that takes longer has voted
+   * reject, a view has failed at that event. Code that never yields cannot be limited. Default 5,000.
+   */
+  readonly askMillisMax?: number | undefined
   /** The key of the first signed row; a ledger that another one signed first is not opened. */
   readonly publicKey?: string | undefined
   /** Cortex mode: whether rows carry `prev_line_hash`. Default false. */

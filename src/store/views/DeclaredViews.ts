@@ -2,6 +2,7 @@
  * Internal: the views that a ledger is opened with, with all that they ask for.
  */
 import { Context, Effect, Layer } from "effect"
+import { askMillisMaxDefault } from "../mirror/limiting.ts"
 import type { Bound } from "./viewFold.ts"
 import type { AnyView, Services } from "./Views.ts"
 
@@ -11,13 +12,18 @@ export const DeclaredViews: Context.Reference<ReadonlyArray<Bound>> = Context.Re
   { defaultValue: (): ReadonlyArray<Bound> => [] }
 )
 
-const bind = <R>({ folding, ...view }: AnyView, context: Context.Context<R>): Bound => {
+const bind = <R>(
+  { folding, ...view }: AnyView,
+  context: Context.Context<R>,
+  millisMax: number
+): Bound => {
   if (folding._tag !== "Applied") return { ...view, folding }
   const { _tag, apply } = folding
   return {
     ...view,
     folding: {
       _tag,
+      millisMax,
       apply: (seen, sql, tables) =>
         // Under what is there: the clock of the event, and its transaction. The context has what all
         // the views ask for, and so what this one does.
@@ -35,14 +41,18 @@ const checkNames = (views: ReadonlyArray<AnyView>): void => {
   if (twice !== undefined) throw new RangeError(`two views have the name ${twice}`)
 }
 
-/** Declares views; asks for what they ask for. Throws a RangeError where two have one name. */
+/**
+ * Declares views, each of which may take so long for an event; asks for what they ask for. Throws a
+ * RangeError where two have one name.
+ */
 export const layer = <Vs extends ReadonlyArray<AnyView>>(
-  views: Vs | undefined
+  views: Vs | undefined,
+  millisMax = askMillisMaxDefault
 ): Layer.Layer<never, never, Services<Vs[number]>> =>
   Layer.effect(
     DeclaredViews,
     Effect.map(Effect.context<Services<Vs[number]>>(), (context) => {
       checkNames(views ?? [])
-      return (views ?? []).map((view) => bind(view, context))
+      return (views ?? []).map((view) => bind(view, context, millisMax))
     })
   )

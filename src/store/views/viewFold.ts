@@ -13,15 +13,21 @@ import * as Timestamp from "../../core/Timestamp.ts"
 import * as ViewParts from "../../core/viewParts.ts"
 import { isOfDisk } from "../errors.ts"
 import { lending } from "../mirror/lending.ts"
+import { limited } from "../mirror/limiting.ts"
 import { transacting } from "../mirror/transacting.ts"
 import type { Applied } from "./ViewEffect.ts"
 import * as ViewEffect from "./ViewEffect.ts"
 import type { Naming, Write } from "./viewTables.ts"
 import * as ViewTables from "./viewTables.ts"
 
+/** What an effect view does with one event, and how long that may take. */
+interface Limited extends Applied<never> {
+  readonly millisMax: number
+}
+
 /** A view that asks for nothing more. */
 export type Bound = ViewParts.Declared & {
-  readonly folding: ViewParts.Keyed | ViewParts.PerEvent | Applied<never>
+  readonly folding: ViewParts.Keyed | ViewParts.PerEvent | Limited
 }
 
 /** A view could not take an event. */
@@ -148,7 +154,7 @@ const perEvent = (
   )
 }
 
-const applied = (view: ViewParts.Declared, folding: Applied<never>, naming: Naming): Fold => {
+const applied = (view: ViewParts.Declared, folding: Limited, naming: Naming): Fold => {
   const names = view.tables.map(({ name }) => naming(name))
   const lend = lending(`a view, whose tables are ${names.join(", ")}`, names)
   return Effect.fnUntraced(function* (sql, events) {
@@ -159,11 +165,12 @@ const applied = (view: ViewParts.Declared, folding: Applied<never>, naming: Nami
     for (const seen of events) {
       const time = Result.getOrThrow(Timestamp.parse(seen.event.recordedAt))
       const lent = lend(connection)
-      const exit = yield* Effect.suspend(() => folding.apply(seen, sql, tables)).pipe(
+      const applying = Effect.suspend(() => folding.apply(seen, sql, tables)).pipe(
         Effect.provideService(sql.transactionService, [lent.connection, depth]),
-        Effect.provideService(Clock.Clock, ViewEffect.clockAt(time)),
-        Effect.exit
+        Effect.provideService(Clock.Clock, ViewEffect.clockAt(time))
       )
+      // By the clock outside: that of the view stands still.
+      const exit = yield* Effect.exit(limited(applying, folding.millisMax))
       yield* lent.end
       if (Exit.isSuccess(exit)) continue
       const cause = Cause.squash(exit.cause)

@@ -6,8 +6,9 @@
  * both pass on the same state. The contributions that Cortex requires of an unsigned and of a signed
  * append are cast here where no rule of the same id is given; the parity rule votes from what the
  * writer saw.
- * A rule that dies has voted reject, and so has a gate whose statement is wrong: a broken rule never
- * lets anything pass.
+ * A rule that dies has voted reject, and so has a gate whose statement is wrong, or that takes longer
+ * than `askMillisMax`: a broken rule never lets anything pass. A rule that hangs holds up its caller
+ * alone.
  */
 import { Cause, Clock, Context, Effect, Layer, Result } from "effect"
 import type { SqlClient } from "effect/sql"
@@ -19,6 +20,8 @@ import { readBy, typesOf } from "../../core/Kind.ts"
 import * as Policy from "../../core/Policy.ts"
 import * as Timestamp from "../../core/Timestamp.ts"
 import { isOfDisk } from "../errors.ts"
+import type { TookTooLong } from "../mirror/limiting.ts"
+import { askMillisMaxDefault, limited } from "../mirror/limiting.ts"
 import { failing } from "../mirror/transacting.ts"
 
 /** What a rule looks at: the draft with every default filled in, and its payload as a value. */
@@ -125,11 +128,14 @@ export class PolicyGate extends Context.Service<
       draft: CompleteDraft,
       isSigned: boolean
     ) => Effect.Effect<ReadonlyArray<Policy.Contribution>>
-    /** The votes of the gates; `sql` is the writer's client, with its transaction open. */
+    /**
+     * What asks each gate for its vote, to be run in turn; `sql` is the writer's client, with its
+     * transaction open.
+     */
     readonly ask: (
       draft: CompleteDraft,
       sql: SqlClient.SqlClient
-    ) => Effect.Effect<ReadonlyArray<Policy.Contribution>, SqlError>
+    ) => ReadonlyArray<Effect.Effect<Policy.Contribution, SqlError>>
     /** Whether there is any gate to ask. */
     readonly hasGates: boolean
     /** Whether any gate is to be asked about a draft. */
@@ -176,19 +182,21 @@ const contribution = (id: string, vote: Policy.Vote): Policy.Contribution =>
 const broken = ({ id }: RuleOptions, why: string | undefined): Policy.Contribution =>
   contribution(id, Policy.reject(`the rule failed: ${why}`))
 
+const isDisk = <E extends SqlError | TookTooLong>(error: E): error is Extract<E, SqlError> =>
+  error._tag === "SqlError" && isOfDisk(error)
+
 /**
  * The vote of one rule. A rule that throws, dies or interrupts itself has voted reject; an
  * interruption from outside stays one, and what the disk does a failure.
  */
-const cast = <E extends SqlError, R>(
+const cast = <E extends SqlError | TookTooLong, R>(
   rule: RuleOptions,
   vote: () => Effect.Effect<Policy.Vote, E, R>
-): Effect.Effect<Policy.Contribution, E, R> =>
+): Effect.Effect<Policy.Contribution, Extract<E, SqlError>, R> =>
   Effect.suspend(vote).pipe(
     Effect.map((said) => contribution(rule.id, { overridable: rule.overridable, ...said })),
-    Effect.catchIf(
-      (error) => !isOfDisk(error),
-      (error) => Effect.succeed(broken(rule, error.message))
+    Effect.catch((error) =>
+      isDisk(error) ? Effect.fail(error) : Effect.succeed(broken(rule, error.message))
     ),
     Effect.result,
     Effect.catchCause((cause) =>
@@ -207,8 +215,14 @@ const viewOf = (draft: CompleteDraft): RuleDraft => ({
   }
 })
 
-/** The service over these rules. Throws a RangeError where two rules have one id. */
-export const make = Effect.fnUntraced(function* <R = never>(rules: ReadonlyArray<Rule<R>>) {
+/**
+ * The service over these rules, whose gates may take so long. Throws a RangeError where two rules
+ * have one id.
+ */
+export const make = Effect.fnUntraced(function* <R = never>(
+  rules: ReadonlyArray<Rule<R>>,
+  askMillisMax = askMillisMaxDefault
+) {
   const context = yield* Effect.context<R>()
   const ids = rules.map((rule) => rule.id)
   const twice = ids.find((id, at) => ids.indexOf(id) !== at)
@@ -235,21 +249,16 @@ export const make = Effect.fnUntraced(function* <R = never>(rules: ReadonlyArray
   const votes: PolicyGate["Service"]["votes"] = (draft, isSigned) =>
     rules.length === 0 ? Effect.succeed(ownBuiltIn(draft, isSigned)) : askRules(draft, isSigned)
 
-  const ask: PolicyGate["Service"]["ask"] = Effect.fnUntraced(function* (
-    draft: CompleteDraft,
-    sql: SqlClient.SqlClient
-  ) {
-    const votes: Array<Policy.Contribution> = []
+  const ask: PolicyGate["Service"]["ask"] = (draft, sql) => {
     const view = viewOf(draft)
-    for (const rule of rules) {
+    return rules.flatMap((rule) => {
       const { vote } = rule
-      if (vote._tag !== "Gate" || !applies(rule, draft)) continue
+      if (vote._tag !== "Gate" || !applies(rule, draft)) return []
+      const voting = Effect.suspend(() => Effect.provideContext(vote.on(view, sql), context))
       // Its own transactions die of what the disk does to their end.
-      const on = () => failing(Effect.provideContext(vote.on(view, sql), context))
-      votes.push(yield* cast(rule, on))
-    }
-    return votes
-  })
+      return [cast(rule, () => failing(limited(voting, askMillisMax)))]
+    })
+  }
 
   const compose: PolicyGate["Service"]["compose"] = (votes, breakGlass) =>
     breakGlass === undefined
@@ -290,5 +299,6 @@ const isInTime = ({ scope }: Policy.BreakGlass, now: Timestamp.Timestamp): boole
 
 /** The service as a layer; it asks for what its rules ask for. */
 export const layer = <R = never>(
-  rules: ReadonlyArray<Rule<R>>
-): Layer.Layer<PolicyGate, never, R> => Layer.effect(PolicyGate, make(rules))
+  rules: ReadonlyArray<Rule<R>>,
+  askMillisMax?: number
+): Layer.Layer<PolicyGate, never, R> => Layer.effect(PolicyGate, make(rules, askMillisMax))

@@ -1,7 +1,7 @@
 /**
  * Internal: a gate is asked inside the writer's transaction, where it may read, and nothing else.
  *
- * It is lent the connection for its answer, and its statements are read first. Telling SQLite to
+ * Each is lent the connection for its answer, and its statements are read first. Telling SQLite to
  * change nothing meanwhile would have every statement of the writer prepared anew for each gate; that
  * nothing was changed is counted instead.
  */
@@ -42,20 +42,25 @@ export const make = (sql: SqlClient.SqlClient, own: object) => {
     orElse: () => Effect.succeed(undefined)
   })
 
-  /** Ask inside the open transaction; one that has written ends it with the failure. */
-  return Effect.fnUntraced(function* <A>(asking: Effect.Effect<A, SqlError>) {
+  /** Ask inside the open transaction, one after the other; one that has written fails them all. */
+  return Effect.fnUntraced(function* <A>(gates: ReadonlyArray<Effect.Effect<A, SqlError>>) {
     const transaction = yield* Effect.serviceOption(sql.transactionService)
     if (Option.isNone(transaction)) return yield* Effect.die(new Error("no transaction is open"))
     const [connection, depth] = transaction.value
-    const lent = lend(connection)
+    // Each its own: one that was left behind may not come between the statements of the next.
+    const ask = Effect.fnUntraced(function* (asking: Effect.Effect<A, SqlError>) {
+      const lent = lend(connection)
+      const answer = yield* asking.pipe(
+        Effect.provideService(sql.transactionService, [lent.connection, depth]),
+        Effect.provideService(Asking, own),
+        Effect.exit
+      )
+      yield* lent.end
+      return yield* answer
+    })
     const before = yield* changes
-    const answer = yield* asking.pipe(
-      Effect.provideService(sql.transactionService, [lent.connection, depth]),
-      Effect.provideService(Asking, own),
-      Effect.exit
-    )
-    yield* lent.end
+    const answers = yield* Effect.exit(Effect.forEach(gates, ask))
     if ((yield* changes) !== before) return yield* wrote()
-    return yield* answer
+    return yield* answers
   })
 }

@@ -1,5 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Deferred, Effect, Fiber, Schema } from "effect"
+import { Deferred, Effect, Fiber, Result, Schema } from "effect"
+import { TestClock } from "effect/testing"
 import * as Policy from "../../../src/core/Policy.ts"
 import * as View from "../../../src/core/View.ts"
 import * as Ledger from "../../../src/store/Ledger.ts"
@@ -470,6 +471,85 @@ describe("Folding", () => {
       }).pipe(Effect.provide(TestLedger.layer({ directory, views: [view], seed: 2 })))
     })
   )
+
+  for (const isDeaf of [false, true]) {
+    const how = isDeaf ? "and is not to be interrupted" : "for ever"
+    it.effect(`of an effect that waits ${how} has failed at its event, wherever it is asked`, () =>
+      Effect.gen(function* () {
+        const directory = yield* TestLedger.directory
+        let hangsAt = 2
+        let asked = yield* Deferred.make<void>()
+        const view = Views.effect({
+          name: "idle",
+          version: 1,
+          kinds,
+          tables: { idle: { columns: { n: "INTEGER NOT NULL" }, key: ["seq", "n"] } },
+          apply: ({ event: { id }, seq }, sql, tables) => {
+            const insert = sql`INSERT INTO ${tables.idle} ${sql.insert({ seq, event_id: id, n: 1 })}`
+            if (seq !== hangsAt) return insert
+            // In a transaction of its own, which it leaves open.
+            const hangs = Effect.andThen(insert, Deferred.succeed(asked, undefined)).pipe(
+              Effect.andThen(Effect.never),
+              sql.withTransaction
+            )
+            return isDeaf ? Effect.uninterruptible(hangs) : hangs
+          }
+        })
+        /** Let the time pass that the view has. */
+        const outlasting = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
+          Effect.gen(function* () {
+            asked = yield* Deferred.make<void>()
+            const fiber = yield* Effect.forkChild(effect)
+            yield* Deferred.await(asked)
+            yield* TestClock.adjust("5 seconds")
+            return yield* Fiber.join(fiber)
+          })
+        const reason = "it took more than 5000 ms"
+        yield* Effect.gen(function* () {
+          const ledger = yield* Ledger.Ledger
+          yield* ledger.append(deposit("a", 1))
+          const all = Effect.forEach(
+            [deposit("a", 2), { type: "other.v1" }],
+            (draft) => Effect.result(ledger.append(draft)),
+            { concurrency: "unbounded" }
+          )
+          const [failed, passed] = yield* outlasting(all)
+          assert(failed !== undefined && Result.isFailure(failed))
+          assertLike(failed.failure, { _tag: "ViewFailed", view: "idle", seq: 2 })
+          assert.include(String(failed.failure.cause), reason)
+          assert.strictEqual(passed?._tag, "Success")
+          // What it hangs at lies two rows further on, so that the log can hold it.
+          yield* ledger.append(deposit("a", 3))
+          const { rebuild } = yield* Views.Views
+          hangsAt = 3
+          const refused = yield* outlasting(Effect.flip(rebuild(view)))
+          assertLike(refused, { _tag: "ViewFailed", view: "idle", seq: 3 })
+          assert.include(String(refused.cause), reason)
+          yield* ledger.append(deposit("a", 4))
+          hangsAt = 0
+          yield* rebuild(view)
+          assert.deepStrictEqual(
+            (yield* inTable("idle")).map(([seq]) => seq),
+            [1, 3, 4]
+          )
+          yield* assertSound(ledger)
+        }).pipe(Effect.provide(TestLedger.layer({ directory, views: [view] })))
+        hangsAt = 3
+        const other = { ...view, version: 2 }
+        const opened = Ledger.Ledger.use((ledger) =>
+          Effect.gen(function* () {
+            assertLike((yield* ledger.views)[0]?.stale ?? {}, { since: 3 })
+            assert.include((yield* ledger.views)[0]?.stale?.reason ?? "", reason)
+            yield* ledger.append(deposit("a", 5))
+            yield* assertSound(ledger)
+          })
+        )
+        yield* outlasting(
+          Effect.provide(opened, TestLedger.layer({ directory, views: [other], seed: 2 }))
+        )
+      })
+    )
+  }
 
   for (const sql of ["COMMIT", "ROLLBACK", "COMMIT; BEGIN", "COMMIT; BEGIN IMMEDIATE"]) {
     it.effect(`leaves nothing behind of a group whose gate says ${sql}`, () =>

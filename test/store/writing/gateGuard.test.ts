@@ -2,6 +2,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import type { Scope } from "effect"
 import { Deferred, Effect, Fiber, Stream } from "effect"
+import { TestClock } from "effect/testing"
 import type { SqlClient } from "effect/sql"
 import type { SqlError } from "effect/sql/SqlError"
 import * as Policy from "../../../src/core/Policy.ts"
@@ -204,6 +205,138 @@ describe("A gate", () => {
         yield* assertSound(ledger)
       }).pipe(Effect.provide(TestLedger.layer({ directory, views: [balances], rules: [gate] })))
     }).pipe(Effect.scoped)
+  )
+
+  /** Ways to hang, inside the transaction of the writer. */
+  const hanging: { readonly [what: string]: (sql: SqlClient.SqlClient) => Effect.Effect<unknown> } =
+    {
+      "waits for ever": () => Effect.never,
+      "waits in a transaction of its own": (sql) =>
+        Effect.orDie(sql.withTransaction(Effect.andThen(sql`SELECT 1`, Effect.never))),
+      "waits in a stream": (sql) =>
+        Effect.orDie(
+          sql`SELECT id FROM events`.stream.pipe(
+            Stream.mapEffect(() => Effect.never),
+            Stream.runDrain
+          )
+        ),
+      "is not to be interrupted": () => Effect.uninterruptible(Effect.never),
+      "is not to be interrupted in a transaction of its own": (sql) =>
+        Effect.orDie(sql.withTransaction(Effect.uninterruptible(Effect.never)))
+    }
+
+  for (const [what, hang] of Object.entries(hanging)) {
+    it.effect(`that ${what} has voted reject, and holds up nobody for longer`, () =>
+      Effect.gen(function* () {
+        const asked = yield* Deferred.make<void>()
+        yield* gated(
+          (_, sql) => Effect.andThen(Deferred.succeed(asked, undefined), Effect.as(hang(sql), ok)),
+          (ledger) =>
+            Effect.gen(function* () {
+              yield* ledger.append(deposit("a", 5))
+              const drafts = [withdraw("a", 1), deposit("b", 5)]
+              const answers = yield* Effect.forkChild(
+                Effect.forEach(drafts, (draft) => Effect.result(ledger.append(draft)), {
+                  concurrency: "unbounded"
+                })
+              )
+              yield* Deferred.await(asked)
+              yield* TestClock.adjust("5 seconds")
+              const [refused, passed] = yield* Fiber.join(answers)
+              assert.include(String(refused), "the rule failed: it took more than 5000 ms")
+              assert.include(String(refused), "PolicyRefused")
+              assert.strictEqual(passed?._tag, "Success")
+              assert.strictEqual((yield* ledger.append(deposit("c", 5))).seq, 3)
+              yield* assertSound(ledger)
+            })
+        )
+      })
+    )
+  }
+
+  it.effect("that hangs is interrupted when its time is over, and not before", () =>
+    Effect.gen(function* () {
+      const directory = yield* TestLedger.directory
+      const asked = yield* Deferred.make<void>()
+      let isInterrupted = false
+      const gate = PolicyGate.gate({ id: "g" }, () =>
+        Effect.andThen(Deferred.succeed(asked, undefined), Effect.never).pipe(
+          Effect.onInterrupt(() => Effect.sync(() => (isInterrupted = true)))
+        )
+      )
+      // The ledger is closed while its gate hangs.
+      const closing = yield* Ledger.use((ledger) =>
+        Effect.andThen(Effect.forkDetach(ledger.append(deposit("a", 5))), Deferred.await(asked))
+      ).pipe(
+        Effect.provide(TestLedger.layer({ directory, rules: [gate], askMillisMax: 300 })),
+        Effect.forkChild
+      )
+      yield* Deferred.await(asked)
+      yield* TestClock.adjust("299 millis")
+      assert.isFalse(isInterrupted)
+      yield* TestClock.adjust("1 millis")
+      assert.isTrue(isInterrupted)
+      yield* Fiber.join(closing)
+    })
+  )
+
+  it.effect(
+    "that was left behind can neither read nor come between the next one's statements",
+    () =>
+      Effect.gen(function* () {
+        const directory = yield* TestLedger.directory
+        const [asked, next, later] = yield* Effect.all([
+          Deferred.make<void>(),
+          Deferred.make<void>(),
+          Deferred.make<void>()
+        ])
+        const left = yield* Deferred.make<unknown>()
+        const deaf = PolicyGate.gate({ id: "deaf" }, (_, sql) =>
+          Effect.andThen(Deferred.succeed(asked, undefined), Deferred.await(later)).pipe(
+            Effect.andThen(Effect.exit(sql`SELECT id FROM events`)),
+            Effect.flatMap((exit) => Deferred.succeed(left, exit)),
+            Effect.as(ok),
+            Effect.uninterruptible
+          )
+        )
+        const patient = PolicyGate.gate({ id: "patient" }, (_, sql) =>
+          Deferred.succeed(next, undefined).pipe(
+            Effect.andThen(Deferred.await(left)),
+            Effect.andThen(sql`SELECT id FROM events`),
+            Effect.as(ok)
+          )
+        )
+        yield* Effect.gen(function* () {
+          const ledger = yield* Ledger
+          const append = yield* Effect.forkChild(Effect.flip(ledger.append(deposit("a", 5))))
+          yield* Deferred.await(asked)
+          yield* TestClock.adjust("5 seconds")
+          yield* Deferred.await(next)
+          yield* Deferred.succeed(later, undefined)
+          assert.include(String(yield* Deferred.await(left)), "after its event")
+          assertLike(yield* Fiber.join(append), { _tag: "PolicyRefused", ruleId: "deaf" })
+        }).pipe(Effect.provide(TestLedger.layer({ directory, rules: [deaf, patient] })))
+      })
+  )
+
+  it.effect("that takes too long is past any break-glass", () =>
+    Effect.gen(function* () {
+      const directory = yield* TestLedger.directory
+      const asked = yield* Deferred.make<void>()
+      const gate = PolicyGate.gate({ id: "g", overridable: true }, () =>
+        Effect.andThen(Deferred.succeed(asked, undefined), Effect.never)
+      )
+      yield* Effect.gen(function* () {
+        const ledger = yield* Ledger
+        const append = yield* Effect.forkChild(Effect.flip(ledger.append(deposit("a", 5))))
+        yield* Deferred.await(asked)
+        yield* TestClock.adjust("5 seconds")
+        const refused = yield* Fiber.join(append)
+        assertLike(refused, { _tag: "PolicyRefused", ruleId: "g" })
+        assert.match(JSON.stringify(refused), /"breakGlassOverrideAllowed":false/)
+        assert.notMatch(JSON.stringify(refused), /"breakGlassOverrideAllowed":true/)
+      }).pipe(Effect.provide(TestLedger.layer({ directory, rules: [gate] })))
+    })
   )
 
   const nested = (sql: SqlClient.SqlClient) => sql.withTransaction(sql`SELECT 77`)
