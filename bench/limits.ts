@@ -93,7 +93,7 @@ const filling = Effect.fnUntraced(function* (
     }
     const count = Math.floor(lines.length / together) * together
     return ((performance.now() - begun) * 1000) / count
-  }).pipe(Effect.provide(SqliteClient.layer({ filename })))
+  }).pipe(Effect.provide(SqliteClient.layer({ filename, autocheckpointPages: 0 })))
 })
 
 /** What the jobs took, in microseconds per row, and one fsync. */

@@ -99,7 +99,8 @@ export interface OpenMirror {
 }
 
 const openMirror: OpenMirror = {
-  writing: (filename) => SqliteClient.layer({ filename }),
+  // Its log is moved into the file behind the answers, not before them.
+  writing: (filename) => SqliteClient.layer({ filename, autocheckpointPages: 0 }),
   reading: readOnly
 }
 

@@ -27,7 +27,10 @@ import { NodeConnection, openError } from "./sqliteConnection.ts"
 export interface Options {
   /** Path of the database file. `":memory:"` is a private database in memory, for `make` alone. */
   readonly filename: string
-  /** WAL pages after which a commit checkpoints; 0, the default, leaves it to `wal_checkpoint`. */
+  /**
+   * WAL pages after which a commit checkpoints, default 1000, SQLite's own. With 0 the log grows until
+   * somebody says `wal_checkpoint`, as sealog does for its mirror.
+   */
   readonly autocheckpointPages?: number | undefined
   /**
    * How long a statement waits for another process, default 0. SQLite waits with the event loop
@@ -161,6 +164,7 @@ export const layerReadOnly = (
 const MEMORY = ":memory:"
 const IDLE_READERS_MAX = 4
 const STATEMENTS_MAX = 200
+const AUTOCHECKPOINT_PAGES = 1000
 
 // Another process that closes the last connection empties the WAL under an exclusive lock: a
 // moment that only opening runs into.
@@ -183,7 +187,7 @@ const openWriter = (options: Options, Connection: ConnectionClass) =>
     return connect(Connection, options, inMemory ? MEMORY : Path.resolve(options.filename), false, [
       "PRAGMA synchronous=NORMAL",
       "PRAGMA foreign_keys=ON",
-      `PRAGMA wal_autocheckpoint=${options.autocheckpointPages ?? 0}`
+      `PRAGMA wal_autocheckpoint=${options.autocheckpointPages ?? AUTOCHECKPOINT_PAGES}`
     ])
   })
 

@@ -133,7 +133,8 @@ export const make = Effect.fnUntraced(function* (
         Effect.gen(function* () {
           const process = yield* born
           const place = yield* mirrors.locate(path)
-          return open({ filename: place.file }, mirrors.connectionClass(process, place))
+          const options = { filename: place.file, autocheckpointPages: 0 }
+          return open(options, mirrors.connectionClass(process, place))
         })
       )
   return {

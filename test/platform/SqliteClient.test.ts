@@ -92,10 +92,23 @@ describe("SqliteClient", () => {
     })
   )
 
-  it.effect("leaves the WAL alone until it is told to checkpoint", () =>
+  it.effect("keeps its WAL short where nobody says otherwise", () =>
     Effect.gen(function* () {
       const filename = path.join(yield* scratch, "m.sqlite")
-      yield* open({ filename }, (sql, read) =>
+      yield* open({ filename }, (sql) =>
+        Effect.gen(function* () {
+          yield* sql`CREATE TABLE t (b BLOB)`
+          for (let i = 0; i < 20; i++) yield* sql`INSERT INTO t VALUES (zeroblob(1000000))`
+          assert.isBelow(fs.statSync(`${filename}-wal`).size, 10_000_000)
+        })
+      )
+    })
+  )
+
+  it.effect("leaves the WAL alone until it is told to checkpoint, with no pages", () =>
+    Effect.gen(function* () {
+      const filename = path.join(yield* scratch, "m.sqlite")
+      yield* open({ filename, autocheckpointPages: 0 }, (sql, read) =>
         Effect.gen(function* () {
           yield* sql`CREATE TABLE t (b BLOB)`
           const size = fs.statSync(filename).size

@@ -146,7 +146,7 @@ const judgedTemplates: ReadonlyArray<string> = [
   "store/viewTables.ts: `DELETE FROM ${name} WHERE ${keysAre(sql, some.length)}`",
   // Effect's own savepoint names; numbers of the options.
   "platform/SqliteClient.ts: `RELEASE SAVEPOINT ${name}`",
-  "platform/SqliteClient.ts: `PRAGMA wal_autocheckpoint=${options.autocheckpointPages ?? 0}`",
+  "platform/SqliteClient.ts: `PRAGMA wal_autocheckpoint=${options.autocheckpointPages ?? AUTOCHECKPOINT_PAGES}`",
   "platform/SqliteClient.ts: `PRAGMA busy_timeout=${options.busyMillis ?? 0}`"
 ]
 

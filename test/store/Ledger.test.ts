@@ -61,6 +61,22 @@ describe("append", () => {
     })
   )
 
+  it.effect("moves the mirror's log into its file behind an answer, never before it", () =>
+    Effect.gen(function* () {
+      const directory = yield* TestLedger.directory
+      const mirror = path.join(directory, "mirror.sqlite")
+      const draft = { type: "big.v1", payload: "x".repeat(6_000_000) }
+      yield* using({ directory }, (ledger) =>
+        Effect.gen(function* () {
+          yield* ledger.append(draft)
+          assert.isAbove(fs.statSync(`${mirror}-wal`).size, 6_000_000)
+          assert.isBelow(fs.statSync(mirror).size, 1_000_000)
+        })
+      )
+      assert.isAbove(fs.statSync(mirror).size, 6_000_000)
+    })
+  )
+
   it.effect("is durable in both legs when it answers", () =>
     Effect.gen(function* () {
       const directory = yield* TestLedger.directory
