@@ -7,10 +7,10 @@
  *
  * Neither ever ends by itself. The position never lies in the ledger's mirror, which can be made anew.
  */
-import { Effect, Path, Schema, Stream } from "effect"
+import { Effect, Path, Schedule, Schema, Stream } from "effect"
 import type { FileSystem } from "effect"
 import { SqlClient } from "effect/sql"
-import type { SqlError } from "effect/sql/SqlError"
+import { SqlError } from "effect/sql/SqlError"
 import * as Chain from "../../core/Chain.ts"
 import type { Position } from "../../core/Event.ts"
 import type { AnyKind } from "../../core/Kind.ts"
@@ -25,6 +25,11 @@ export interface Which<out K extends AnyKind = never, E = never, R = never> exte
   Changes<K>,
   "after"
 > {
+  /**
+   * Where a consumer begins that has no position yet: with the first row, with what comes after the
+   * head as it is then, or behind a position. Whoever has one goes on from there. Default `start`.
+   */
+  readonly from?: "start" | "head" | Position | undefined
   /**
    * Forget what was derived beyond `to`; then the consumer goes on from there. In SQL it runs in the
    * transaction that takes the position back. Without it the consumer ends with `RolledBack`.
@@ -65,6 +70,18 @@ const forget = <K extends AnyKind, E, R>(
 ): Effect.Effect<unknown, E | RolledBack, R> =>
   onRolledBack === undefined ? Effect.fail(error) : onRolledBack(error)
 
+/** The position of a consumer that has none yet; one that never was is told before it is kept. */
+const firstPosition = Effect.fnUntraced(function* <K extends AnyKind, E, R>(
+  reader: Reader["Service"],
+  { from = "start" }: Which<K, E, R>
+) {
+  if (from === "start") return Chain.start
+  if (from === "head") return yield* reader.head
+  // One that was cut is for `onRolledBack`, as with every consumer that has it.
+  yield* Effect.catchTag(reader.page({ after: from, limit: 1 }), "RolledBack", () => Effect.void)
+  return from
+})
+
 interface Row {
   readonly seq: unknown
   readonly leaf_hash: unknown
@@ -80,14 +97,14 @@ const positionIn = ({ leaf_hash, seq }: Row): Position => {
 const makeTable = Effect.fnUntraced(function* (sql: SqlClient.SqlClient, name: string) {
   yield* sql`CREATE TABLE IF NOT EXISTS sealog_consumers (
     name TEXT PRIMARY KEY, seq BIGINT NOT NULL, leaf_hash TEXT NOT NULL)`
-  const { leafHash, seq } = Chain.start
-  // Each time: one that somebody has removed could be moved no more.
-  const begin = sql`INSERT INTO sealog_consumers (name, seq, leaf_hash)
-    VALUES (${name}, ${seq}, ${leafHash}) ON CONFLICT (name) DO NOTHING`
-  const found = sql<Row>`SELECT seq, leaf_hash FROM sealog_consumers WHERE name = ${name}`
-  const load = Effect.map(Effect.andThen(begin, found), ([row]) =>
-    row === undefined ? Chain.start : positionIn(row)
+  const kept = Effect.map(
+    sql<Row>`SELECT seq, leaf_hash FROM sealog_consumers WHERE name = ${name}`,
+    ([row]) => (row === undefined ? undefined : positionIn(row))
   )
+  /** Keep the first position, where nobody has meanwhile. */
+  const begin = ({ leafHash, seq }: Position) =>
+    sql`INSERT INTO sealog_consumers (name, seq, leaf_hash)
+      VALUES (${name}, ${seq}, ${leafHash}) ON CONFLICT (name) DO NOTHING`
   const move = (from: Position, to: Position) =>
     Effect.map(
       sql<{ readonly name: string }>`UPDATE sealog_consumers
@@ -95,13 +112,28 @@ const makeTable = Effect.fnUntraced(function* (sql: SqlClient.SqlClient, name: s
         WHERE name = ${name} AND seq = ${from.seq} AND leaf_hash = ${from.leafHash} RETURNING name`,
       ({ length }) => length === 1
     )
-  return { load, move }
+  return { kept, begin, move }
 })
+
+/** Somebody else has the database: as soon as he is done, at most so long after. */
+const untilFree = Schedule.min([Schedule.exponential("5 millis"), Schedule.spaced("100 millis")])
+
+const isLocked = (error: unknown): boolean =>
+  error instanceof SqlError && error.reason._tag === "LockTimeoutError"
+
+/** Again, where the database is held by another client of it, as long as nothing was done yet. */
+const retrying = <A, E, R>(
+  effect: Effect.Effect<A, E, R>,
+  isUndone: () => boolean = () => true
+): Effect.Effect<A, E, R> =>
+  Effect.retry(effect, { schedule: untilFree, while: (error) => isLocked(error) && isUndone() })
 
 /**
  * Run an effect for each event, in a transaction of the `SqlClient` in scope that also moves the
  * consumer's position: what the effect does through that client is done exactly once, whatever
  * crashes, also where two consumers of one name run at once. Of two names each gets every event.
+ * While another client of that database holds it, the consumer tries again before each event; what
+ * the effect itself runs into is the effect's.
  */
 export const inSql = <E, R, K extends AnyKind = never, E2 = never, R2 = never>(
   name: string,
@@ -115,15 +147,31 @@ export const inSql = <E, R, K extends AnyKind = never, E2 = never, R2 = never>(
   Effect.gen(function* () {
     const sql = yield* SqlClient.SqlClient
     const reader = yield* Reader
-    const { load, move } = yield* makeTable(sql, name)
+    const { begin, kept, move } = yield* retrying(makeTable(sql, name))
     // The position moves first: whoever else has this name waits for it, and then finds it moved.
     const moving = <A, E, R>(from: Position, to: Position, then: Effect.Effect<A, E, R>) =>
-      sql.withTransaction(
-        Effect.flatMap(move(from, to), (isOurs) => (isOurs ? Effect.as(then, true) : isMoved))
-      )
+      Effect.suspend(() => {
+        let isUndone = true
+        const own = Effect.suspend(() => {
+          isUndone = false
+          return Effect.as(then, true)
+        })
+        return retrying(
+          sql.withTransaction(Effect.flatMap(move(from, to), (isOurs) => (isOurs ? own : isMoved))),
+          () => isUndone
+        )
+      })
     const isMoved = Effect.succeed(false)
+    // Each time: one that somebody has removed could be moved no more.
+    const load = Effect.gen(function* () {
+      const found = yield* kept
+      if (found !== undefined) return found
+      const first = yield* firstPosition(reader, which)
+      yield* begin(first)
+      return (yield* kept) ?? first
+    })
     return yield* Effect.gen(function* () {
-      let at = yield* load
+      let at = yield* retrying(load)
       const take = Effect.fnUntraced(function* (come: Come<K>) {
         if (come._tag === "Cut") {
           yield* moving(at, come.error.to, forget(which, come.error))
@@ -149,9 +197,9 @@ const Stored = Schema.fromJsonString(
 )
 const decode = Schema.decodeUnknownOption(Stored, { onExcessProperty: "error" })
 
-/** The position that a file holds; the start where there is none. */
+/** The position that a file holds, where there is one. */
 const read = Effect.fnUntraced(function* (path: string) {
-  if ((yield* durable.kindAt(path)) === undefined) return Chain.start
+  if ((yield* durable.kindAt(path)) === undefined) return undefined
   const text = yield* durable.readSmall(path)
   const stored = decode(text)
   if (stored._tag === "Some") return { seq: stored.value.seq, leafHash: stored.value.leaf_hash }
@@ -187,6 +235,14 @@ export const inFile = <E, R, K extends AnyKind = never, E2 = never, R2 = never>(
   Effect.gen(function* () {
     const reader = yield* Reader
     const file = (yield* Path.Path).resolve(path)
+    const load = Effect.gen(function* () {
+      const found = yield* read(file)
+      if (found !== undefined) return found
+      const first = yield* firstPosition(reader, which)
+      // Else the head would be another one when it is run again.
+      yield* write(file, first)
+      return first
+    })
     return yield* Effect.gen(function* () {
       const take = Effect.fnUntraced(function* (come: Come<K>) {
         if (come._tag === "Cut") {
@@ -204,6 +260,6 @@ export const inFile = <E, R, K extends AnyKind = never, E2 = never, R2 = never>(
         // What was handled before one failed is not handled again.
         yield* Effect.onExit(all, () => (done === undefined ? Effect.void : write(file, done)))
       })
-      yield* Stream.runForEach(coming(reader, which, yield* read(file)), take)
+      yield* Stream.runForEach(coming(reader, which, yield* load), take)
     }).pipe(Effect.forever)
   }).pipe(Effect.withSpan("Consumer.inFile"))

@@ -2,6 +2,7 @@ import * as fs from "node:fs"
 import * as path from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import { Arbitrary, Data, Deferred, Effect, Exit, Fiber, Schema, Stream } from "effect"
+import { Reactivity } from "effect/reactivity"
 import { SqlClient } from "effect/sql"
 import { TestClock } from "effect/testing"
 import * as Event from "../../../src/core/Event.ts"
@@ -209,6 +210,148 @@ describe("a consumer in SQL", () => {
     )
   )
 
+  /** Somebody else has the database for as long as this runs. */
+  const whileHeld =
+    (directory: string, filename = "own.sqlite") =>
+    <A, E, R>(effect: Effect.Effect<A, E, R>) =>
+      Effect.gen(function* () {
+        const other = yield* SqliteClient.make({ filename: path.join(directory, filename) })
+        return yield* other.withTransaction(effect)
+      }).pipe(Effect.provide(Reactivity.layer), Effect.scoped)
+
+  it.effect("waits for another client that holds its database, and then does each event once", () =>
+    within((ledger, directory) =>
+      withSql(
+        directory,
+        ledger
+      )(
+        Effect.gen(function* () {
+          yield* prepare
+          yield* ledger.appendAll([named("a"), named("b")])
+          const run = Effect.forkChild(
+            Consumer.inSql(
+              "test",
+              intoTable(() => 9)
+            )
+          )
+          const stillThere = (fiber: Fiber.Fiber<unknown, unknown>) =>
+            Effect.gen(function* () {
+              for (let turns = 0; turns < 200; turns++) {
+                yield* TestClock.adjust("100 millis")
+                yield* Effect.yieldNow
+              }
+              assert.isUndefined(fiber.pollUnsafe())
+            })
+          // Before it has a table, and before an event.
+          const fiber = yield* whileHeld(directory)(Effect.tap(run, stillThere))
+          yield* until(() => seen(directory).length === 2)
+          yield* whileHeld(directory)(
+            Effect.andThen(
+              ledger.append(named("c")),
+              Effect.suspend(() => stillThere(fiber))
+            )
+          )
+          assert.strictEqual(seen(directory).length, 2)
+          yield* until(() => seen(directory).length === 3)
+          assert.deepStrictEqual(seen(directory), yield* idsOf(ledger))
+          yield* Fiber.interrupt(fiber)
+        })
+      )
+    )
+  )
+
+  it.effect("does not do an event again that runs into a lock itself", () =>
+    within((ledger, directory) =>
+      withSql(
+        directory,
+        ledger
+      )(
+        Effect.gen(function* () {
+          yield* ledger.append(named("a"))
+          const filename = path.join(directory, "third.sqlite")
+          const third = yield* SqliteClient.make({ filename })
+          let asked = 0
+          const run = Consumer.inSql("test", () =>
+            Effect.andThen(
+              Effect.sync(() => asked++),
+              third`CREATE TABLE t (n)`
+            )
+          )
+          const error = yield* whileHeld(directory, "third.sqlite")(Effect.flip(run))
+          assertLike(error, { _tag: "SqlError" })
+          assert.strictEqual(asked, 1)
+        }).pipe(Effect.provide(Reactivity.layer), Effect.scoped)
+      )
+    )
+  )
+
+  it.effect("begins at the head or behind a position where it has none, and nowhere else", () =>
+    within((ledger, directory) =>
+      withSql(
+        directory,
+        ledger
+      )(
+        Effect.gen(function* () {
+          const second = (yield* ledger.appendAll([named("a"), named("b"), named("c")]))[1]
+          assert.isDefined(second)
+          if (second === undefined) return
+          const heard = (name: string, which: Consumer.Which, seqs: ReadonlyArray<number>) =>
+            Effect.gen(function* () {
+              const got: Array<number> = []
+              const fiber = yield* Effect.forkChild(
+                Consumer.inSql(name, ({ seq }) => Effect.sync(() => got.push(seq)), which)
+              )
+              yield* until(() => got.length === seqs.length && keptBy(name) !== undefined)
+              yield* Fiber.interrupt(fiber)
+              assert.deepStrictEqual(got, seqs)
+            })
+          const keptBy = (name: string) =>
+            query(
+              path.join(directory, "own.sqlite"),
+              "SELECT name, seq FROM sealog_consumers"
+            ).find((row) => row["name"] === name)?.["seq"]
+          const never = { seq: 2, leafHash: "0".repeat(64) }
+          const refused = Consumer.inSql("unknown", () => Effect.void, { from: never })
+          assertLike(yield* Effect.flip(refused), { _tag: "PositionUnknown" })
+          assert.isUndefined(keptBy("unknown"))
+          yield* heard("unknown", { from: second }, [3])
+          yield* heard("head", { from: "head" }, [])
+          assert.strictEqual(keptBy("head"), 3)
+          yield* ledger.append(named("d"))
+          yield* heard("head", { from: "head" }, [4])
+          yield* heard("unknown", { from: "start" }, [4])
+          yield* heard("start", { from: "start" }, [1, 2, 3, 4])
+        })
+      )
+    )
+  )
+
+  it.effect("that begins behind a position that was cut is told so", () =>
+    within((ledger, directory) =>
+      withSql(
+        directory,
+        ledger
+      )(
+        Effect.gen(function* () {
+          const checkpoint = yield* ledger.checkpoint("here")
+          const from = yield* ledger.append(named("a"))
+          yield* ledger.rollback(checkpoint, by)
+          yield* ledger.append(named("b"))
+          const heard: Array<number> = []
+          const fiber = yield* Effect.forkChild(
+            Consumer.inSql("cut", ({ seq }) => Effect.sync(() => heard.push(seq)), {
+              from,
+              onRolledBack: ({ to }) => Effect.sync(() => heard.push(to.seq))
+            })
+          )
+          yield* until(() => heard.length === 2)
+          assert.deepStrictEqual(heard, [0, 1])
+          yield* Fiber.interrupt(fiber)
+        })
+      )
+    )
+  )
+
   it.effect("ends at a rollback behind it where nobody says how to forget", () =>
     within((ledger, directory) =>
       withSql(
@@ -342,6 +485,39 @@ describe("a consumer in a file", () => {
         })
       )
     )
+  )
+
+  it.effect(
+    "begins at the head or behind a position where there is no file, and nowhere else",
+    () =>
+      within((ledger, directory) =>
+        withFiles(ledger)(
+          Effect.gen(function* () {
+            const heard = (name: string, which: Consumer.Which, seqs: ReadonlyArray<number>) =>
+              Effect.gen(function* () {
+                const file = path.join(directory, name)
+                const got: Array<number> = []
+                const fiber = yield* Effect.forkChild(
+                  Consumer.inFile(file, ({ seq }) => Effect.sync(() => got.push(seq)), which)
+                )
+                yield* until(() => got.length === seqs.length && fs.existsSync(file))
+                yield* Fiber.interrupt(fiber)
+                assert.deepStrictEqual(got, seqs)
+              })
+            yield* heard("head", { from: "head" }, [])
+            const first = yield* ledger.append(named("a"))
+            yield* ledger.append(named("b"))
+            // The head was that of the empty ledger.
+            yield* heard("head", { from: "head" }, [1, 2])
+            const never = { ...first, leafHash: "0".repeat(64) }
+            const file = path.join(directory, "given")
+            const refused = Consumer.inFile(file, () => Effect.void, { from: never })
+            assertLike(yield* Effect.flip(refused), { _tag: "PositionUnknown" })
+            assert.isFalse(fs.existsSync(file))
+            yield* heard("given", { from: first }, [2])
+          })
+        )
+      )
   )
 
   it.effect("refuses a file that holds no position, or that is a link", () =>
