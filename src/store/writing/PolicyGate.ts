@@ -7,8 +7,7 @@
  * append are cast here where no rule of the same id is given; the parity rule votes from what the
  * writer saw.
  * A rule that dies has voted reject, and so has a gate whose statement is wrong, or that takes longer
- * than `askMillisMax`: a broken rule never lets anything pass. A rule that hangs holds up its caller
- * alone.
+ * than `askMillisMax`: a broken rule never lets anything pass.
  */
 import { Cause, Clock, Context, Effect, Layer, Result } from "effect"
 import type { SqlClient } from "effect/sql"
@@ -215,10 +214,7 @@ const viewOf = (draft: CompleteDraft): RuleDraft => ({
   }
 })
 
-/**
- * The service over these rules, whose gates may take so long. Throws a RangeError where two rules
- * have one id.
- */
+/** The service over these rules. Throws a RangeError where two rules have one id. */
 export const make = Effect.fnUntraced(function* <R = never>(
   rules: ReadonlyArray<Rule<R>>,
   askMillisMax = askMillisMaxDefault
