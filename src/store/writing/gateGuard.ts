@@ -5,7 +5,7 @@
  * change nothing meanwhile would have every statement of the writer prepared anew for each gate; that
  * nothing was changed is counted instead.
  */
-import { Context, Effect, Option } from "effect"
+import { Context, Effect, Exit, Option } from "effect"
 import type { SqlClient } from "effect/sql"
 import { SqlError, UnknownError } from "effect/sql/SqlError"
 import { lending } from "../mirror/lending.ts"
@@ -47,8 +47,11 @@ export const make = (sql: SqlClient.SqlClient, own: object) => {
     const transaction = yield* Effect.serviceOption(sql.transactionService)
     if (Option.isNone(transaction)) return yield* Effect.die(new Error("no transaction is open"))
     const [connection, depth] = transaction.value
-    // Each its own: one that was left behind may not come between the statements of the next.
-    const ask = Effect.fnUntraced(function* (asking: Effect.Effect<A, SqlError>) {
+    const before = yield* changes
+    const answers: Array<A> = []
+    let failed: Effect.Effect<never, SqlError> | undefined
+    for (const asking of gates) {
+      // Each its own: one that was left behind may not come between the statements of the next.
       const lent = lend(connection)
       const answer = yield* asking.pipe(
         Effect.provideService(sql.transactionService, [lent.connection, depth]),
@@ -56,11 +59,11 @@ export const make = (sql: SqlClient.SqlClient, own: object) => {
         Effect.exit
       )
       yield* lent.end
-      return yield* answer
-    })
-    const before = yield* changes
-    const answers = yield* Effect.exit(Effect.forEach(gates, ask))
+      if (Exit.isSuccess(answer)) answers.push(answer.value)
+      else failed = Effect.failCause(answer.cause)
+      if (failed !== undefined) break
+    }
     if ((yield* changes) !== before) return yield* wrote()
-    return yield* answers
+    return failed === undefined ? answers : yield* failed
   })
 }
