@@ -24,7 +24,7 @@ import * as ViewWalk from "./viewWalk.ts"
 
 /** What opening did to a view. */
 export type ViewAction =
-  /** Made anew, or for the first time, from the rows that are there. */
+  /** Made anew, or for the first time; `rows` is the last seq that it has taken in. */
   | { readonly _tag: "ViewRebuilt"; readonly view: string; readonly rows: number }
   | {
       readonly _tag: "ViewStale"
@@ -81,7 +81,7 @@ export const make = ({ views, ...deps }: Dependencies) => {
     stored = new Map(rows.map((row) => [row.name, row]))
     fresh = kept.filter(({ view }) => {
       const row = stored.get(view.name)
-      return row?.stale_since === null && !ViewPrepare.isOther(view, row)
+      return row?.stale_since === null && ViewPrepare.otherOf(view, row) === undefined
     })
   })
 

@@ -21,7 +21,7 @@ import * as ViewKeeper from "./ViewKeeper.ts"
 import * as ViewPages from "./viewPages.ts"
 import * as ViewPrepare from "./viewPrepare.ts"
 import type { ViewError, Views } from "./Views.ts"
-import { ViewFailed, ViewOutdated, ViewReport } from "./Views.ts"
+import { ViewFailed, ViewReport } from "./Views.ts"
 import * as ViewState from "./viewState.ts"
 import * as ViewTables from "./viewTables.ts"
 import * as ViewWalk from "./viewWalk.ts"
@@ -175,9 +175,8 @@ export const make = (deps: Dependencies): Views["Service"] => {
   /** Another version that still stands is not what this one would make. */
   const standing = (view: Bound) => {
     const there = keeper.rowOf(view.name)
-    if (there === undefined || !ViewPrepare.isOther(view, there)) return Effect.succeed(view)
-    const { name, version } = view
-    return Effect.fail(new ViewOutdated({ view: name, stored: there.version, declared: version }))
+    const other = there === undefined ? undefined : ViewPrepare.otherOf(view, there)
+    return other === undefined ? Effect.succeed(view) : Effect.fail(other)
   }
 
   const check = Effect.fnUntraced(function* (

@@ -16,7 +16,8 @@ import { mirrorError } from "../errors.ts"
 import { transacting } from "../mirror/transacting.ts"
 import type { Bound, Fold, ViewFault } from "./viewFold.ts"
 import * as ViewFold from "./viewFold.ts"
-import { ViewOutdated } from "./Views.ts"
+import * as ViewDefinition from "./viewDefinition.ts"
+import type { ViewOutdated } from "./Views.ts"
 import type { ViewRow } from "./viewState.ts"
 import * as ViewState from "./viewState.ts"
 import * as ViewTables from "./viewTables.ts"
@@ -35,10 +36,9 @@ export const rowOf = (view: Bound, generation: number, seq: number): ViewRow => 
   stale_reason: null
 })
 
-/** Whether a view is declared otherwise than it was. */
-export const isOther = (view: Bound, row: ViewRow): boolean =>
-  !ViewState.isSpoilt(row) &&
-  (row.version !== view.version || row.definition !== ViewTables.definitionOf(view))
+/** Why a view stands in another version, or with other tables; undefined where it does not. */
+export const otherOf = (view: Bound, row: ViewRow): ViewOutdated | undefined =>
+  ViewState.isSpoilt(row) ? undefined : ViewDefinition.outdated(view, row)
 
 /** Whether what the mirror knows of a view can be so. One that was emptied has to take in everything. */
 const isPossible = (view: Bound, row: ViewRow, head: number): boolean => {
@@ -68,10 +68,10 @@ export const plan = Effect.fnUntraced(function* (
   const changed: Array<Bound> = []
   for (const view of views) {
     const row = stored.get(view.name)
-    const { name, version } = view
-    if (row !== undefined && isOther(view, row)) {
+    const other = row === undefined ? undefined : otherOf(view, row)
+    if (other !== undefined) {
       if (onChange === "rebuild") changed.push(view)
-      else return yield* new ViewOutdated({ view: name, stored: row.version, declared: version })
+      else return yield* other
     } else if (row === undefined || !isPossible(view, row, head)) changed.push(view)
     else if (!(yield* ViewTables.areThere(sql, view.tables, row.generation))) changed.push(view)
   }
@@ -134,7 +134,8 @@ export const build = Effect.fnUntraced(function* (
 /** Whether what was built has failed, and gives way to what is there of another version. */
 const givesWay = ({ stored }: Plan, all: ReadonlyArray<Built>, { fault, view }: Built): boolean => {
   const before = stored.get(view.name)
-  if (fault === undefined || before === undefined || !isOther(view, before)) return false
+  if (fault === undefined || before === undefined || otherOf(view, before) === undefined)
+    return false
   const others = all
     .filter((one) => one.view !== view)
     .flatMap((one) => ViewTables.namesOf(one.view))
