@@ -2,9 +2,9 @@
  * Rebuild: index and mirror made anew from the journal alone, in one transaction.
  *
  * Every row is read, its seal and links checked, and put into emptied tables, some at a time, then
- * into the views; readers
- * see what was there before until the commit, and a crash leaves it so. A journal that does not hold
- * together, or does not end where the writer stands, ends it with nothing changed.
+ * into the views; readers see what was there before until the commit, and a crash leaves it so. A
+ * journal that does not hold together, or does not end where the writer stands, ends it with nothing
+ * changed.
  */
 import { Effect } from "effect"
 import type { Head } from "../../core/Chain.ts"

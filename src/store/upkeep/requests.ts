@@ -19,8 +19,8 @@ export class RequestInvalid extends Schema.TaggedError<RequestInvalid>()("Reques
 
 /**
  * An operation that did not come to its end. `recoverable_error`: nothing was changed, but for the
- * rows of an import, which stay.
- * `fatal_error`: it was begun, and the next open finishes it; until then nothing is appended.
+ * rows of an import, which stay. `fatal_error`: it was begun, and the next open finishes it; until
+ * then nothing is appended.
  */
 export class OperationFailed extends Schema.TaggedError<OperationFailed>()("OperationFailed", {
   operation: Schema.String,
