@@ -2,9 +2,10 @@
  * A group in the making: what each append asks of the ledger, and the rows it puts forward.
  *
  * Per draft, in this order: parity, the id, the parent, what the append expects (once, at its first
- * new row), gates or a ready decision, then the seal on top of the row before. Rows of the same group count: an id or parent may be one of them. What
- * SQL says was read for the whole group at once, so all but gates and known ids is decided without
- * leaving this fiber. No row of a refused append stays in the group.
+ * new row), gates or a ready decision, then the seal on top of the row before. Rows of the same group
+ * count: an id or parent may be one of them. What SQL says was read for the whole group at once, so
+ * all but gates and known ids is decided without leaving this fiber. No row of a refused append stays
+ * in the group.
  */
 import { Effect, Result } from "effect"
 import type { SqlClient } from "effect/sql"
