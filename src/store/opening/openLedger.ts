@@ -152,7 +152,7 @@ export const open = Effect.fnUntraced(function* (
     })
   )
   const pulse = Changes.pulse()
-  const made = yield* Reading.make(journal, readSql, hashes, ledgerId, pulse)
+  const made = yield* Reading.make(journal, readSql, hashes, ledgerId, pulse, keeper.isKept)
   const { reading, rows, source } = made
   let upkeep: Effect.Success<ReturnType<typeof Upkeep.make>> | undefined
   const writer = yield* Writer.make({

@@ -12,6 +12,7 @@ import * as Chain from "../../core/Chain.ts"
 import type * as Hashes from "../../core/Hashes.ts"
 import * as Manifest from "../../core/Manifest.ts"
 import type { AnyKind } from "../../core/Kind.ts"
+import type { View } from "../../core/View.ts"
 import type { VerifyReport } from "../../core/VerifyReport.ts"
 import { CurrentVerify } from "../signing/Attestor.ts"
 import * as Backup from "../upkeep/Backup.ts"
@@ -63,7 +64,8 @@ export const make = Effect.fnUntraced(function* (
   sql: SqlClient.SqlClient,
   hashes: Hashes.Hashes,
   ledgerId: string,
-  pulse?: Changes.Pulse
+  pulse?: Changes.Pulse,
+  isKept: (view: View) => boolean = () => false
 ) {
   const verify = yield* CurrentVerify
   const files = yield* Effect.context<Files>()
@@ -104,8 +106,7 @@ export const make = Effect.fnUntraced(function* (
       Rows.typed(query?.kinds, rows.path(leaf, query)).pipe(Stream.withSpan("Ledger.path")),
     changes: (which = {}) => Rows.typed(which.kinds, Changes.make(rows, which, pulse)),
     query: (ask) => ask(sql),
-    // Who tells of commits holds the guard.
-    rows: ViewRows.reader(sql, pulse !== undefined),
+    rows: ViewRows.reader(sql, isKept),
     views: ViewKeeper.statuses(sql),
     summary: rows.summary.pipe(Effect.withSpan("Ledger.summary")),
     checkpoints: Effect.map(Checkpoints.list(journal.layout, hashes), (found) =>

@@ -13,6 +13,7 @@ import type { SqlError } from "effect/sql/SqlError"
 import type * as ViewParts from "../../core/viewParts.ts"
 import { MirrorError, mirrorError } from "../errors.ts"
 import { transacting } from "../mirror/transacting.ts"
+import * as ViewDefinition from "./viewDefinition.ts"
 import type { Bound, Fold, ViewFault } from "./viewFold.ts"
 import * as ViewFold from "./viewFold.ts"
 import { ViewStatus } from "./Views.ts"
@@ -232,6 +233,14 @@ export const make = ({ views, ...deps }: Dependencies) => {
     told,
     epoch: () => epoch,
     reload: load,
+    /** Whether it is a declared view: one that stands is replaced by no other then. */
+    isKept: (view: ViewParts.Declared): boolean => {
+      const own = views.find(({ name }) => name === view.name)
+      return (
+        own !== undefined &&
+        ViewDefinition.outdated(view, ViewDefinition.knownOf(own)) === undefined
+      )
+    },
     /** What SQL has of a declared view, as of the last commit. */
     rowOf: (name: string) => stored.get(name),
     /** Whether a view has been set aside, or is none of this version: nothing may be asked of it. */

@@ -60,17 +60,20 @@ const checkSame = (
 
 /**
  * Reads rows that `ask` selects of a view's table, all of them where nothing is asked, in one moment
- * with what the mirror knows of the view. Where nobody else can open the ledger meanwhile (`isHeld`)
- * no view changes, and each is looked up once.
+ * with what the mirror knows of the view. One that is kept here, while nobody else can open the
+ * ledger, is replaced by no other, and looked up once.
  */
-export const reader = (sql: SqlClient.SqlClient, isHeld: boolean): Reader["Service"]["rows"] => {
+export const reader = (
+  sql: SqlClient.SqlClient,
+  isKept: (view: View) => boolean
+): Reader["Service"]["rows"] => {
   const same = new WeakSet<View>()
   return (view, ask) =>
     Effect.suspend(() => {
       const rows = rowsOf(sql, view, ask)
       if (same.has(view)) return rows
       const checked = Effect.tap(checkSame(sql, view), () =>
-        Effect.sync(() => isHeld && same.add(view))
+        Effect.sync(() => isKept(view) && same.add(view))
       )
       return transacting(sql)(Effect.andThen(checked, rows))
     })

@@ -94,4 +94,31 @@ describe("Rows of a view", () => {
       assertLike(failed, { _tag: "ViewOutdated", stored: 0, declared: 1, differs: [] })
     })
   )
+
+  it.effect("are not read by a view that gave way, though it was read here before", () =>
+    Effect.gen(function* () {
+      const meet = ({
+        payload: { account }
+      }: {
+        readonly payload: { readonly account: string }
+      }) => {
+        if (account === "bad") throw new Error("no such account")
+      }
+      const next = balancesOf(2, { unit: 10, meet })
+      const directory = yield* filled
+      yield* Effect.gen(function* () {
+        const ledger = yield* Ledger.Ledger
+        yield* ledger.checkpoint("one")
+        yield* ledger.append(Deposited.make({ account: "bad", cents: 5 }))
+      }).pipe(Effect.provide(TestLedger.layer({ directory, views: [balances], seed: 2 })))
+      yield* Effect.gen(function* () {
+        const { rollback, rows } = yield* Ledger.Ledger
+        assert.strictEqual((yield* rows(balances)).length, 2)
+        assertLike(yield* Effect.flip(rows(next)), { stored: 1, declared: 2 })
+        yield* rollback(1, { operator: "ada", reason: "a wrong turn" })
+        assertLike(yield* Effect.flip(rows(balances)), { stored: 2, declared: 1 })
+        assert.deepStrictEqual(yield* rows(next), [{ account: "a", cents: 50 }])
+      }).pipe(Effect.provide(TestLedger.layer({ directory, views: [next], seed: 3 })))
+    })
+  )
 })
