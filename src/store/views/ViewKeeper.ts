@@ -233,6 +233,8 @@ export const make = ({ views, ...deps }: Dependencies) => {
     told,
     epoch: () => epoch,
     reload: load,
+    /** What SQL has of all views, as of the last commit. */
+    stored: () => stored,
     /** Whether it is a declared view: one that stands is replaced by no other then. */
     isKept: (view: ViewParts.Declared): boolean => {
       const own = views.find(({ name }) => name === view.name)

@@ -22,7 +22,6 @@ import * as ViewPages from "./viewPages.ts"
 import * as ViewPrepare from "./viewPrepare.ts"
 import type { ViewError, Views } from "./Views.ts"
 import { ViewFailed, ViewReport } from "./Views.ts"
-import * as ViewState from "./viewState.ts"
 import * as ViewTables from "./viewTables.ts"
 import * as ViewWalk from "./viewWalk.ts"
 import type { Writer } from "../writing/Writer.ts"
@@ -158,11 +157,8 @@ export const make = (deps: Dependencies): Views["Service"] => {
       const { seq: done } = aside
       yield* tell({ task: `view ${view.name}`, done, total: done, unit: "rows" })
       const row = ViewPrepare.rowOf(view, generation, aside.seq)
-      const before = keeper.rowOf(view.name)
-      const old = before === undefined ? [] : ViewState.tablesOf(before)
-      yield* ViewTables.drop(sql, old, ViewTables.inPlace)
-      yield* ViewTables.swap(sql, ViewTables.namesOf(view))
-      yield* ViewState.put(sql, row)
+      const plan = { views: keeper.views, stored: keeper.stored(), changed: [view] }
+      yield* ViewPrepare.place(sql, plan, [{ view, row, fault: undefined }])
       return ViewKeeper.statusOf(row)
     }).pipe(
       transacting(sql),

@@ -4,7 +4,15 @@ import * as Ledger from "../../../src/store/Ledger.ts"
 import { Progress } from "../../../src/store/Progress.ts"
 import * as Views from "../../../src/store/views/Views.ts"
 import * as TestLedger from "../../../src/testing/TestLedger.ts"
-import { balances, balancesOf, Deposited, postings, views as declared, visits } from "../bank.ts"
+import {
+  balances,
+  balancesOf,
+  Deposited,
+  kinds,
+  postings,
+  views as declared,
+  visits
+} from "../bank.ts"
 import { assertLike, assertSound } from "../ledgerFixtures.ts"
 
 const by = { operator: "ada", reason: "a wrong turn" }
@@ -170,6 +178,44 @@ describe("Views that are built aside", () => {
       assert.isTrue(yield* look)
       yield* Effect.provide(Ledger.Ledger, TestLedger.layer({ directory, views: [balances] }))
       assert.isFalse(yield* look)
+    })
+  )
+
+  it.effect("take tables over for good from a view that nobody declares any more", () =>
+    Effect.gen(function* () {
+      const directory = yield* TestLedger.directory
+      const columns = { account: "TEXT NOT NULL" }
+      let isBroken = true
+      const wide = Views.effect({
+        name: "balances",
+        version: 2,
+        kinds,
+        insertOnly: true,
+        tables: { last_visit: { columns, key: ["seq"] } },
+        apply: ({ event, payload: { account }, seq }, sql, { last_visit }) =>
+          isBroken
+            ? Effect.fail("unforeseen")
+            : sql`INSERT INTO ${last_visit} ${sql.insert({ seq, event_id: event.id, account })}`
+      })
+      yield* Effect.gen(function* () {
+        const ledger = yield* Ledger.Ledger
+        yield* ledger.appendAll(many(2))
+        yield* ledger.checkpoint("two")
+        yield* ledger.appendAll(many(1))
+      }).pipe(Effect.provide(TestLedger.layer({ directory, views: [balances, visits] })))
+      yield* Effect.gen(function* () {
+        const ledger = yield* Ledger.Ledger
+        const views = yield* Views.Views
+        const names = Effect.map(ledger.views, (all) => all.map(({ name }) => name))
+        assert.deepStrictEqual(yield* names, ["balances", "visits"])
+        isBroken = false
+        yield* views.rebuild(wide)
+        assert.deepStrictEqual(yield* names, ["balances"])
+        yield* ledger.rollback(1, by)
+        const report = yield* views.check(wide)
+        assert.isTrue(report.isDerived, JSON.stringify(report))
+        assert.strictEqual(report.rows, 2)
+      }).pipe(Effect.provide(TestLedger.layer({ directory, views: [wide], seed: 2 })))
     })
   )
 
