@@ -143,7 +143,7 @@ export const make = Effect.fnUntraced(function* (deps: Dependencies) {
     }
     const target = checked.success
     const tree = yield* writer.currentTree
-    const cutViews = yield* views.goingBack(target.head.seq)
+    const cutViews = yield* writer.asking(views.goingBack(target.head.seq))
     const { folder, id } = yield* Operations.begin(layout)
     const plan = yield* Rollback.plan(ground, id, target, head, tree, request)
     yield* marker.place(id, `rollback to checkpoint ${target.number}`, request.operator)
@@ -163,7 +163,7 @@ export const make = Effect.fnUntraced(function* (deps: Dependencies) {
     const outcome = yield* Effect.catchCause(work, (cause) => fatal(folder, plan, cause))
     yield* clearMarker
     // Where this fails the next group does it, before anything is asked of them.
-    yield* Effect.exit(views.bringUp(target.head.seq))
+    yield* Effect.exit(writer.asking(views.bringUp(target.head.seq)))
     return Operations.toldOf(yield* Path.Path, folder, plan, outcome)
   })
 
@@ -178,7 +178,8 @@ export const make = Effect.fnUntraced(function* (deps: Dependencies) {
       hashes
     )
     yield* Operations.place(folder, plan)
-    const made = yield* Effect.result(Rebuild.rebuild(ground, head, writer.standing().state, views))
+    const rebuilding = Rebuild.rebuild(ground, head, writer.standing().state, views)
+    const made = yield* Effect.result(writer.asking(rebuilding))
     if (Result.isFailure(made)) {
       const { _tag: errorClass, message } = made.failure
       yield* Operations.end(folder, plan, { outcome: "recoverable_error", errorClass, message })

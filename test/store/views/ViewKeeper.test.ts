@@ -1,7 +1,7 @@
 import * as path from "node:path"
 import { DatabaseSync } from "node:sqlite"
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Schema } from "effect"
+import { Cause, Effect, Schema } from "effect"
 import * as View from "../../../src/core/View.ts"
 import * as Ledger from "../../../src/store/Ledger.ts"
 import * as Views from "../../../src/store/views/Views.ts"
@@ -144,6 +144,38 @@ describe("Views of a ledger", () => {
           if (isMended) yield* derived(keyed, perEvent)
         }).pipe(Effect.provide(TestLedger.layer({ directory, views: [keyed, perEvent], seed: 2 })))
       }
+    })
+  )
+
+  it.effect("that would change the ledger are told so while it is rolled back or made anew", () =>
+    Effect.gen(function* () {
+      let own: Ledger.Ledger["Service"] | undefined
+      const told: Array<string> = []
+      const meddling = Views.effect({
+        name: "meddling",
+        version: 1,
+        kinds,
+        tables: { meddling: { columns: { a: "TEXT NULL" }, key: ["seq"] } },
+        apply: () =>
+          own === undefined
+            ? Effect.void
+            : Effect.sandbox(own.append(deposit("b", 1))).pipe(
+                Effect.flip,
+                Effect.map((cause) => told.push(Cause.pretty(cause)))
+              )
+      })
+      const directory = yield* TestLedger.directory
+      yield* Effect.gen(function* () {
+        const ledger = yield* Ledger.Ledger
+        yield* append(deposit("a", 1))
+        const first = yield* ledger.checkpoint("one")
+        yield* append(deposit("a", 1))
+        own = ledger
+        yield* ledger.rebuild(by)
+        yield* ledger.rollback(first, by)
+      }).pipe(Effect.provide(TestLedger.layer({ directory, views: [meddling] })))
+      assert.strictEqual(told.length, 3)
+      for (const one of told) assert.include(one, "waits for itself")
     })
   )
 
