@@ -77,9 +77,15 @@ export const make = ({ views, ...deps }: Dependencies) => {
   let stored: ReadonlyMap<string, ViewRow> = new Map()
   /** Those that stand as they are declared, and take events. */
   let fresh: ReadonlyArray<Kept> = []
+  /** Whether both are so still: what was put in its place may not have been looked at. */
+  let isKnown = true
+  /** Views whose new version cannot take an event, so that another one still stands, and why. */
+  const left = new Map<string, { readonly since: number; readonly reason: string }>()
 
   const load = Effect.map(ViewState.all(sql), (rows) => {
+    isKnown = true
     stored = new Map(rows.map((row) => [row.name, row]))
+    for (const name of left.keys()) if (!standsOther(name)) left.delete(name)
     fresh = kept.filter(({ view }) => {
       const row = stored.get(view.name)
       return row?.stale_since === null && ViewPrepare.otherOf(view, row) === undefined
@@ -88,14 +94,26 @@ export const make = ({ views, ...deps }: Dependencies) => {
 
   const isFresh = (name: string): boolean => fresh.some(({ view }) => view.name === name)
 
-  /** Views whose new version cannot take an event, so that another one still stands, and why. */
-  const left = new Map<string, { readonly since: number; readonly reason: string }>()
+  /** Whether a declared view stands in another version. */
+  const standsOther = (name: string): boolean => {
+    const view = views.find((one) => one.name === name)
+    const row = stored.get(name)
+    return view !== undefined && row !== undefined && ViewPrepare.otherOf(view, row) !== undefined
+  }
+
+  const leave = (built: ReadonlyArray<ViewPrepare.Built>): void => {
+    for (const { fault, view } of built) {
+      if (fault === undefined) continue
+      left.set(view.name, { since: fault.seq, reason: ViewFold.reasonOf(fault) })
+    }
+  }
+
   /** How often tables aside were begun here: whoever else had some there has to begin again. */
   let epoch = 0
 
   /** Whether every view that takes events has taken all up to `seq`. */
   const isAt = (seq: number): boolean =>
-    fresh.every(({ view }) => stored.get(view.name)?.seq === seq)
+    isKnown && fresh.every(({ view }) => stored.get(view.name)?.seq === seq)
 
   /** Take rows of a group, in its transaction. */
   const take = (events: ReadonlyArray<ViewParts.Seen>): Effect.Effect<void, ViewFault | SqlError> =>
@@ -172,10 +190,7 @@ export const make = ({ views, ...deps }: Dependencies) => {
     const plan = yield* ViewPrepare.plan(sql, views, before, head, onChange).pipe(
       Effect.catchTag("SqlError", (error) => Effect.fail(failed(error)))
     )
-    for (const { fault, view } of yield* ViewPrepare.makeAnew(deps, plan, head)) {
-      if (fault === undefined) continue
-      left.set(view.name, { since: fault.seq, reason: ViewFold.reasonOf(fault) })
-    }
+    leave(yield* ViewPrepare.makeAnew(deps, plan, head))
     yield* catchUp(head)
     return kept.flatMap(({ view }): ReadonlyArray<ViewAction> => {
       const { name } = view
@@ -195,29 +210,38 @@ export const make = ({ views, ...deps }: Dependencies) => {
 
   /**
    * Build aside what a rollback to a row has to take from views, while readers have what is there;
-   * what then takes all views back, in the transaction that takes the rows.
+   * what then takes all views back, in the transaction that takes the rows. A version that could not
+   * take an event is tried again: it may be among those that go.
    */
   const goingBack = Effect.fnUntraced(function* (until: number) {
     yield* Effect.mapError(load, mirrorError("take its views back"))
     epoch++
-    const changed = views.filter(({ name }) => {
+    const isEmptied = (name: string): boolean => {
       const row = stored.get(name)
-      return until > 0 && row !== undefined && ViewState.isEmptied(row, until)
-    })
-    if (changed.length === 0) return ViewState.cut(sql, until)
+      return row !== undefined && ViewState.isEmptied(row, until)
+    }
+    const changed = views.filter(({ name }) => standsOther(name) || (until > 0 && isEmptied(name)))
     const plan = { views, stored, changed }
-    const built = yield* usable(ViewPrepare.build(deps, plan, until))
-    const names = changed.map(({ name }) => name)
-    return Effect.andThen(ViewState.cut(sql, until, names), ViewPrepare.place(sql, plan, built))
+    const all = changed.length === 0 ? [] : yield* usable(ViewPrepare.build(deps, plan, until))
+    const staying = all.filter(
+      (one) => ViewPrepare.givesWay(plan, all, one) && !isEmptied(one.view.name)
+    )
+    leave(staying)
+    const placed = all.filter((one) => !staying.includes(one)).map(({ view }) => view.name)
+    return Effect.suspend(() => {
+      isKnown = false
+      const cut = ViewState.cut(sql, until, placed)
+      return all.length === 0
+        ? cut
+        : Effect.andThen(cut, ViewPrepare.placeAll(sql, plan, all, staying))
+    })
   })
 
   /** What is told of the views, as the one that keeps them knows it. */
   const told = (statuses: ReadonlyArray<ViewStatus>): ReadonlyArray<ViewStatus> =>
     statuses.map((status) => {
       const failure = left.get(status.name)
-      return failure === undefined || isFresh(status.name)
-        ? status
-        : new ViewStatus({ ...status, stale: failure })
+      return failure === undefined ? status : new ViewStatus({ ...status, stale: failure })
     })
 
   return {
@@ -232,7 +256,11 @@ export const make = ({ views, ...deps }: Dependencies) => {
     goingBack,
     told,
     epoch: () => epoch,
-    reload: load,
+    /** What SQL has of them is another now. */
+    reload: Effect.suspend(() => {
+      isKnown = false
+      return load
+    }),
     /** What SQL has of all views, as of the last commit. */
     stored: () => stored,
     /** Whether it is a declared view: one that stands is replaced by no other then. */

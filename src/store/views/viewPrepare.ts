@@ -132,7 +132,11 @@ export const build = Effect.fnUntraced(function* (
 })
 
 /** Whether what was built has failed, and gives way to what is there of another version. */
-const givesWay = ({ stored }: Plan, all: ReadonlyArray<Built>, { fault, view }: Built): boolean => {
+export const givesWay = (
+  { stored }: Plan,
+  all: ReadonlyArray<Built>,
+  { fault, view }: Built
+): boolean => {
   const before = stored.get(view.name)
   if (fault === undefined || before === undefined || otherOf(view, before) === undefined)
     return false
@@ -168,6 +172,18 @@ export const place = Effect.fnUntraced(function* (
   for (const { row } of built) yield* ViewState.put(sql, row)
 })
 
+/** As `place`, but for those that leave another version there. */
+export const placeAll = (
+  sql: SqlClient.SqlClient,
+  plan: Plan,
+  all: ReadonlyArray<Built>,
+  left: ReadonlyArray<Built>
+): Effect.Effect<void, SqlError> => {
+  const built = all.filter((one) => !left.includes(one))
+  const aside = left.flatMap(({ view }) => ViewTables.namesOf(view))
+  return Effect.andThen(place(sql, plan, built), ViewTables.drop(sql, aside, ViewTables.aside))
+}
+
 /** Build what has changed, and put it in its place all at once; those that leave another version there. */
 export const makeAnew = Effect.fnUntraced(function* (
   source: ViewWalk.Source,
@@ -177,11 +193,9 @@ export const makeAnew = Effect.fnUntraced(function* (
   const { sql } = source
   const all = yield* build(source, plan, head)
   const left = all.filter((one) => givesWay(plan, all, one))
-  const built = all.filter((one) => !left.includes(one))
-  const aside = left.flatMap(({ view }) => ViewTables.namesOf(view))
-  yield* Effect.andThen(
-    place(sql, plan, built),
-    ViewTables.drop(sql, aside, ViewTables.aside)
-  ).pipe(transacting(sql), Effect.mapError(mirrorError("make its views anew")))
+  yield* placeAll(sql, plan, all, left).pipe(
+    transacting(sql),
+    Effect.mapError(mirrorError("make its views anew"))
+  )
   return left
 })

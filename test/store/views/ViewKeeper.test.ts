@@ -37,9 +37,9 @@ const meddle = (directory: string, sql: string) =>
   })
 
 /** A view of balances that cannot take an account for as long as it is broken. */
-const breakable = () => {
+const breakable = (version = 1) => {
   const state = { isBroken: true }
-  const view = balancesOf(1, {
+  const view = balancesOf(version, {
     meet: ({ payload }) => {
       if (state.isBroken && payload.account === "bad") throw new Error("no such account")
     }
@@ -143,6 +143,59 @@ describe("Views of a ledger", () => {
           )
           if (isMended) yield* derived(keyed, perEvent)
         }).pipe(Effect.provide(TestLedger.layer({ directory, views: [keyed, perEvent], seed: 2 })))
+      }
+    })
+  )
+
+  it.effect("whose new version could not take an event are tried again by a rollback", () =>
+    Effect.gen(function* () {
+      // The version before is at row 1, the new one fails at row 3.
+      for (const [to, isTaken] of [
+        [0, true],
+        [1, true],
+        [2, true],
+        [3, false]
+      ] as const) {
+        const { view: first } = breakable()
+        const { view } = breakable(2)
+        const directory = yield* TestLedger.directory
+        const stands = (seq: number) =>
+          Ledger.Ledger.use((ledger) =>
+            Effect.andThen(append(deposit(`a${seq}`, 1)), ledger.checkpoint(`${seq}`))
+          )
+        yield* Effect.gen(function* () {
+          const ledger = yield* Ledger.Ledger
+          yield* ledger.checkpoint("0")
+          yield* stands(1)
+        }).pipe(Effect.provide(TestLedger.layer({ directory, views: [first] })))
+        yield* Effect.gen(function* () {
+          const ledger = yield* Ledger.Ledger
+          yield* stands(2)
+          yield* append(deposit("bad", 1))
+          yield* ledger.checkpoint("3")
+          yield* append(deposit("c", 1))
+        }).pipe(Effect.provide(TestLedger.layer({ directory, seed: 2 })))
+        yield* Effect.gen(function* () {
+          const ledger = yield* Ledger.Ledger
+          const stale = { since: 3, reason: "event 3: no such account" }
+          assertLike(ledger.opened, {
+            actions: [{ _tag: "ViewStale", view: "balances", ...stale }]
+          })
+          yield* ledger.rollback(to + 1, by)
+          yield* append(deposit("e", 1))
+          const [status] = yield* ledger.views
+          assertLike(
+            status,
+            isTaken ? { version: 2, seq: to + 1, stale: null } : { version: 1, seq: 1, stale }
+          )
+          if (isTaken) yield* derived(view)
+          else assert.deepStrictEqual(yield* inBalances, ["a1 1 1"])
+          assert.deepStrictEqual(
+            yield* rows("SELECT name FROM sqlite_schema WHERE name LIKE 'sealog_aside%'"),
+            []
+          )
+          yield* assertSound(ledger)
+        }).pipe(Effect.provide(TestLedger.layer({ directory, views: [view], seed: 3 })))
       }
     })
   )

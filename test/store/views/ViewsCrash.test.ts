@@ -4,6 +4,7 @@
  */
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Exit, Layer } from "effect"
+import type * as View from "../../../src/core/View.ts"
 import * as Ledger from "../../../src/store/Ledger.ts"
 import { ReadSql } from "../../../src/store/mirror/ReadSql.ts"
 import * as Views from "../../../src/store/views/Views.ts"
@@ -11,7 +12,7 @@ import type { Fault } from "../../../src/testing/FaultyDisk.ts"
 import * as FaultyDisk from "../../../src/testing/FaultyDisk.ts"
 import * as TestLedger from "../../../src/testing/TestLedger.ts"
 import { balancesOf, Deposited, postings, visits, Withdrawn } from "../bank.ts"
-import { assertSound } from "../ledgerFixtures.ts"
+import { assertLike, assertSound } from "../ledgerFixtures.ts"
 
 const by = { operator: "ada", reason: "a wrong turn" }
 const deposit = (account: string, cents: number) => Deposited.make({ account, cents })
@@ -165,4 +166,69 @@ describe("A rollback that cannot take a view back", () => {
       }).pipe(Effect.provide(TestLedger.layer({ disk, views: viewsOf(1) })))
     })
   )
+})
+
+describe("Views that were put in their place", () => {
+  const state = { isBroken: false }
+  const meet = ({ payload }: { readonly payload: { readonly account: string } }) => {
+    if (state.isBroken && payload.account === "bad") throw new Error("no such account")
+  }
+  const [view, next] = [balancesOf(1, { meet }), balancesOf(2, { meet })]
+  const works: {
+    readonly [what: string]: {
+      readonly declared: readonly [ReadonlyArray<View.View>, ReadonlyArray<View.View>]
+      readonly work: Effect.Effect<unknown, unknown, Ledger.Ledger | Views.Views>
+      readonly isMended: boolean
+    }
+  } = {
+    "on request": {
+      declared: [[], [view]],
+      work: Views.Views.use((all) => all.rebuild(view)),
+      isMended: true
+    },
+    "by a rollback": {
+      declared: [[balancesOf(1)], [next]],
+      work: Ledger.Ledger.use((ledger) => ledger.rollback(1, by)),
+      isMended: false
+    }
+  }
+  for (const [what, { declared, isMended, work }] of Object.entries(works)) {
+    it.effect(`${what} take events, though nobody could look at them then`, () =>
+      Effect.gen(function* () {
+        const [before, after] = declared
+        for (let nth = 1; ; nth++) {
+          const disk = yield* FaultyDisk.make({ seed: nth })
+          state.isBroken = false
+          yield* Effect.gen(function* () {
+            const ledger = yield* Ledger.Ledger
+            yield* ledger.append(deposit("a", 1))
+            yield* ledger.checkpoint("one")
+            yield* ledger.append(deposit("bad", 1))
+          }).pipe(Effect.provide(TestLedger.layer({ disk, views: before })))
+          state.isBroken = true
+          yield* Effect.gen(function* () {
+            const ledger = yield* Ledger.Ledger
+            assert.include(JSON.stringify(ledger.opened), "no such account")
+            if (isMended) state.isBroken = false
+            const path = "FROM sealog_views"
+            yield* disk.fail({ code: "SQLITE_IOERR", on: "statement", path, nth })
+            yield* Effect.exit(work)
+            yield* disk.mend
+            const went = yield* Effect.exit(ledger.append(deposit("b", 1)))
+            if (Exit.isFailure(went)) return
+            const { seq } = yield* ledger.head
+            const [known] = yield* ledger.query(
+              (sql) => sql<{ readonly [column: string]: unknown }>`
+                SELECT version, seq, stale_since FROM sealog_views`
+            )
+            const [only] = after
+            if (known?.["version"] !== only?.version || known?.["stale_since"] !== null) return
+            assert.strictEqual(known["seq"], seq, `nth ${nth}`)
+            assertLike((yield* ledger.views)[0], { seq, stale: null })
+          }).pipe(Effect.provide(TestLedger.layer({ disk, views: after, seed: 2 })))
+          if ((yield* disk.struck) === 0) return
+        }
+      })
+    )
+  }
 })
