@@ -72,7 +72,7 @@ export const make = (deps: Dependencies): Views["Service"] => {
   const begin = (view: Bound) =>
     writer.exclusively(
       Effect.gen(function* () {
-        const generation = (keeper.rowOf(view.name)?.generation ?? 0) + 1
+        const generation = ViewPrepare.nextGeneration(keeper.stored())
         yield* ViewTables.drop(sql, ViewTables.namesOf(view), ViewTables.aside)
         yield* ViewTables.create(sql, view.tables, ViewTables.aside, generation)
         const fold = ViewFold.into(view, ViewTables.aside)

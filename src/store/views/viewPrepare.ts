@@ -92,6 +92,10 @@ interface Building {
   fault: ViewFault | undefined
 }
 
+/** One that no table that stands has indexes of. */
+export const nextGeneration = (stored: ReadonlyMap<string, ViewRow>): number =>
+  1 + Math.max(0, ...Array.from(stored.values(), (row) => row.generation))
+
 /** Build the changed views aside, up to `head`; what a crash has left there of any is dropped. */
 export const build = Effect.fnUntraced(function* (
   source: ViewWalk.Source,
@@ -100,8 +104,7 @@ export const build = Effect.fnUntraced(function* (
 ) {
   const { sql } = source
   const failed = mirrorError("build its views aside")
-  // No table that stands has indexes of this one.
-  const generation = 1 + Math.max(0, ...Array.from(stored.values(), (row) => row.generation))
+  const generation = nextGeneration(stored)
   const building = changed.map((view): Building => ({
     view,
     fold: ViewFold.into(view, ViewTables.aside),

@@ -219,6 +219,34 @@ describe("Views that are built aside", () => {
     })
   )
 
+  it.effect("take no index from a view that stands, where they cannot be built", () =>
+    Effect.gen(function* () {
+      const directory = yield* TestLedger.directory
+      const broken = Views.effect({
+        name: "balances",
+        version: 2,
+        kinds,
+        tables: {
+          postings: { columns: { account: "TEXT" }, key: ["seq"], indexes: [["account"]] }
+        },
+        apply: () => Effect.fail("unforeseen")
+      })
+      const open = <A, E>(
+        views: ReadonlyArray<(typeof declared)[number] | typeof broken>,
+        work: Effect.Effect<A, E, Ledger.Ledger | Views.Views>
+      ) => Effect.provide(work, TestLedger.layer({ directory, views, seed: views.length }))
+      const opened = Ledger.Ledger.use((ledger) => Effect.succeed(ledger.opened._tag))
+      yield* open([balances], fill(0))
+      yield* open([balances, postings], opened)
+      const failed = yield* open(
+        [broken],
+        Effect.flip(Views.Views.use((all) => all.rebuild(broken)))
+      )
+      assertLike(failed, { _tag: "ViewFailed", view: "balances" })
+      assert.strictEqual(yield* open([balances, postings], opened), "Clean")
+    })
+  )
+
   it.effect("are built one at a time", () =>
     Effect.gen(function* () {
       const directory = yield* TestLedger.directory
