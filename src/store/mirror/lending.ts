@@ -6,7 +6,8 @@
  * its semicolon; elsewhere names behind the words that write are looked at. Savepoints are those of
  * effect's own nested transactions. It is a guard against mistakes: who means harm is in this process.
  */
-import { Effect, Exit, Scope, Stream } from "effect"
+import { Effect, Exit, Option, Scope, Stream } from "effect"
+import type { SqlClient } from "effect/sql"
 import type { Connection } from "effect/sql/SqlConnection"
 import { SqlError, SqlSyntaxError } from "effect/sql/SqlError"
 
@@ -62,11 +63,30 @@ export const forbidden = (text: string, tables: ReadonlyArray<string>): string |
 }
 
 /** The connection of the open transaction, lent for one answer. */
-export interface Lent {
+interface Lent {
   readonly connection: Connection
   /** What the borrower has left running can use it no more; streams that are open are closed. */
   readonly end: Effect.Effect<void>
 }
+
+/** Runs what a connection is lent to; its answer, once it has it no more. */
+export type Lending = <A, E, R>(
+  sql: SqlClient.SqlClient,
+  transaction: readonly [Connection, depth: number],
+  borrower: Effect.Effect<A, E, R>
+) => Effect.Effect<Exit.Exit<A, E>, never, R>
+
+/** The transaction that is open, whose connection can be lent. */
+export const openOn = (
+  sql: SqlClient.SqlClient
+): Effect.Effect<readonly [Connection, depth: number]> =>
+  Effect.flatMap(
+    Effect.serviceOption(sql.transactionService),
+    Option.match({
+      onNone: () => Effect.die(new Error("no transaction is open")),
+      onSome: (open) => Effect.succeed(open)
+    })
+  )
 
 const refused = (message: string): SqlError =>
   new SqlError({
@@ -74,7 +94,20 @@ const refused = (message: string): SqlError =>
   })
 
 /** Lends the connection of the open transaction to who has these tables; `whom` is for messages. */
-export const lending = (
+export const lending = (whom: string, tables: ReadonlyArray<string>): Lending => {
+  const lend = lender(whom, tables)
+  return (sql, [connection, depth], borrower) =>
+    Effect.suspend(() => {
+      const lent = lend(connection)
+      return borrower.pipe(
+        Effect.provideService(sql.transactionService, [lent.connection, depth]),
+        Effect.exit,
+        Effect.flatMap((answer) => Effect.as(lent.end, answer))
+      )
+    })
+}
+
+const lender = (
   whom: string,
   tables: ReadonlyArray<string>
 ): ((connection: Connection) => Lent) => {

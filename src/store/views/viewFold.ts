@@ -5,14 +5,14 @@
  * in their last state. What a view throws, fails with or makes that its table does not take is its
  * fault, told with the event that met it; what the disk does is not, and stays a `SqlError`.
  */
-import { Cause, Clock, Data, Effect, Exit, Option, Result } from "effect"
+import { Cause, Clock, Data, Effect, Exit, Result } from "effect"
 import type { SqlClient } from "effect/sql"
 import { SqlError } from "effect/sql/SqlError"
 import { clip } from "../../core/jsonError.ts"
 import * as Timestamp from "../../core/Timestamp.ts"
 import * as ViewParts from "../../core/viewParts.ts"
 import { isOfDisk } from "../errors.ts"
-import { lending } from "../mirror/lending.ts"
+import { lending, openOn } from "../mirror/lending.ts"
 import { limited } from "../mirror/limiting.ts"
 import { transacting } from "../mirror/transacting.ts"
 import type { Applied } from "./ViewEffect.ts"
@@ -158,20 +158,15 @@ const applied = (view: ViewParts.Declared, folding: Limited, naming: Naming): Fo
   const names = view.tables.map(({ name }) => naming(name))
   const lend = lending(`a view, whose tables are ${names.join(", ")}`, names)
   return Effect.fnUntraced(function* (sql, events) {
-    const transaction = yield* Effect.serviceOption(sql.transactionService)
-    if (Option.isNone(transaction)) return yield* Effect.die(new Error("no transaction is open"))
-    const [connection, depth] = transaction.value
+    const transaction = yield* openOn(sql)
     const tables = Object.fromEntries(view.tables.map(({ name }) => [name, sql(naming(name))]))
     for (const seen of events) {
       const time = Result.getOrThrow(Timestamp.parse(seen.event.recordedAt))
-      const lent = lend(connection)
       const applying = Effect.suspend(() => folding.apply(seen, sql, tables)).pipe(
-        Effect.provideService(sql.transactionService, [lent.connection, depth]),
         Effect.provideService(Clock.Clock, ViewEffect.clockAt(time))
       )
       // By the clock outside: that of the view stands still.
-      const exit = yield* Effect.exit(limited(applying, folding.millisMax))
-      yield* lent.end
+      const exit = yield* lend(sql, transaction, limited(applying, folding.millisMax))
       if (Exit.isSuccess(exit)) continue
       const cause = Cause.squash(exit.cause)
       if (cause instanceof SqlError && isOfDisk(cause)) return yield* cause

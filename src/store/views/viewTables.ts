@@ -172,16 +172,18 @@ const renaming = <A, E, R>(
     orElse: () => effect
   })
 
-/** Put tables that were built aside in the place of those that are there. */
-export const swap = Effect.fnUntraced(function* (
+/** Put tables that were built aside in their place, where none is. */
+export const settle = (
   sql: SqlClient.SqlClient,
   tables: ReadonlyArray<string>
-): Effect.fn.Return<void, SqlError> {
-  yield* drop(sql, tables, inPlace)
+): Effect.Effect<void, SqlError> => {
   const rename = (name: string) =>
     sql.unsafe(`ALTER TABLE ${quoted(aside(name))} RENAME TO ${quoted(name)}`)
-  yield* renaming(sql, Effect.forEach(tables, rename, { discard: true }))
-})
+  // Each opening comes here, mostly with none; the pragma has every statement prepared anew.
+  return tables.length === 0
+    ? Effect.void
+    : renaming(sql, Effect.forEach(tables, rename, { discard: true }))
+}
 
 /** Take out the rows of events beyond `until`; with 0 all of them. */
 export const empty = (

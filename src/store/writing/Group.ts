@@ -266,13 +266,14 @@ export const makeAsk = ({ own, sql, rows, policy, views, hashes }: Dependencies)
   const guarded = GateGuard.make(sql, own)
 
   const askGates = Effect.fnUntraced(function* (voted: Voted, options: Options, group: Group) {
+    const gates = policy.ask(voted.draft, sql)
     // Where none is asked the group goes on in memory.
-    if (!policy.asks(voted.draft)) return yield* decideLedger(policy, voted, [], options)
+    if (gates.length === 0) return yield* decideLedger(policy, voted, [], options)
     const blind = policy.blind(voted.draft, views.isStale)
     if (blind !== undefined) return yield* staleView(policy, voted, blind)
     yield* insertPending(sql, group)
     yield* foldPending(own, views, group)
-    const asked = yield* guarded(policy.ask(voted.draft, sql))
+    const asked = yield* guarded(gates)
     return yield* decideLedger(policy, voted, asked, options)
   })
 

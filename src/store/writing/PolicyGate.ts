@@ -128,8 +128,8 @@ export class PolicyGate extends Context.Service<
       isSigned: boolean
     ) => Effect.Effect<ReadonlyArray<Policy.Contribution>>
     /**
-     * What asks each gate for its vote, to be run in turn; `sql` is the writer's client, with its
-     * transaction open.
+     * What asks each gate that votes on a draft, to be run in turn; `sql` is the writer's client, with
+     * its transaction open.
      */
     readonly ask: (
       draft: CompleteDraft,
@@ -137,8 +137,6 @@ export class PolicyGate extends Context.Service<
     ) => ReadonlyArray<Effect.Effect<Policy.Contribution, SqlError>>
     /** Whether there is any gate to ask. */
     readonly hasGates: boolean
-    /** Whether any gate is to be asked about a draft. */
-    readonly asks: (draft: CompleteDraft) => boolean
     /** The views that gates ask. */
     readonly views: ReadonlyArray<string>
     /** The gate that cannot be asked about a draft, as a view of its is set aside. */
@@ -223,8 +221,7 @@ export const make = Effect.fnUntraced(function* <R = never>(
   const ids = rules.map((rule) => rule.id)
   const twice = ids.find((id, at) => ids.indexOf(id) !== at)
   if (twice !== undefined) throw new RangeError(`two rules have the id ${JSON.stringify(twice)}`)
-  const gates = rules.filter((rule) => rule.vote._tag === "Gate")
-  const asks: PolicyGate["Service"]["asks"] = (draft) => gates.some((gate) => applies(gate, draft))
+  const hasGates = rules.some((rule) => rule.vote._tag === "Gate")
 
   const ownBuiltIn = (draft: CompleteDraft, isSigned: boolean): Array<Policy.Contribution> =>
     (isSigned ? builtInSigned : builtIn(draft))
@@ -270,15 +267,7 @@ export const make = Effect.fnUntraced(function* <R = never>(
   const blind: PolicyGate["Service"]["blind"] = (draft, isStale) =>
     rules.find((rule) => applies(rule, draft) && namesOf(rule).some(isStale))?.id
 
-  return {
-    votes,
-    ask,
-    hasGates: gates.length > 0,
-    asks,
-    views: rules.flatMap(namesOf),
-    blind,
-    compose
-  }
+  return { votes, ask, hasGates, views: rules.flatMap(namesOf), blind, compose }
 })
 
 /** Whether the present lies in an authorization's time; what is no time is left to `compose`. */

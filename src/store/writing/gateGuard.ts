@@ -5,10 +5,10 @@
  * change nothing meanwhile would have every statement of the writer prepared anew for each gate; that
  * nothing was changed is counted instead.
  */
-import { Context, Effect, Exit, Option } from "effect"
+import { Context, Effect, Exit } from "effect"
 import type { SqlClient } from "effect/sql"
 import { SqlError, UnknownError } from "effect/sql/SqlError"
-import { lending } from "../mirror/lending.ts"
+import { lending, openOn } from "../mirror/lending.ts"
 import * as Statements from "../mirror/statements.ts"
 
 /**
@@ -44,24 +44,18 @@ export const make = (sql: SqlClient.SqlClient, own: object) => {
 
   /** Ask inside the open transaction, one after the other; one that has written fails them all. */
   return Effect.fnUntraced(function* <A>(gates: ReadonlyArray<Effect.Effect<A, SqlError>>) {
-    const transaction = yield* Effect.serviceOption(sql.transactionService)
-    if (Option.isNone(transaction)) return yield* Effect.die(new Error("no transaction is open"))
-    const [connection, depth] = transaction.value
+    const transaction = yield* openOn(sql)
     const before = yield* changes
     const answers: Array<A> = []
-    let failed: Effect.Effect<never, SqlError> | undefined
+    let failed: Exit.Exit<never, SqlError> | undefined
     for (const asking of gates) {
       // Each its own: one that was left behind may not come between the statements of the next.
-      const lent = lend(connection)
-      const answer = yield* asking.pipe(
-        Effect.provideService(sql.transactionService, [lent.connection, depth]),
-        Effect.provideService(Asking, own),
-        Effect.exit
-      )
-      yield* lent.end
-      if (Exit.isSuccess(answer)) answers.push(answer.value)
-      else failed = Effect.failCause(answer.cause)
-      if (failed !== undefined) break
+      const answer = yield* lend(sql, transaction, Effect.provideService(asking, Asking, own))
+      if (Exit.isFailure(answer)) {
+        failed = Exit.failCause(answer.cause)
+        break
+      }
+      answers.push(answer.value)
     }
     if ((yield* changes) !== before) return yield* wrote()
     return failed === undefined ? answers : yield* failed
