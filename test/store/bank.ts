@@ -80,3 +80,6 @@ export const visits = Views.effect({
 })
 
 export const views = [balances, postings, visits] as const
+
+export const deposit = (account: string, cents: number) => Deposited.make({ account, cents })
+export const withdraw = (account: string, cents: number) => Withdrawn.make({ account, cents })

@@ -35,15 +35,21 @@ const bind = <R>(
   }
 }
 
+const repeated = (names: ReadonlyArray<string>): string | undefined =>
+  names.find((name, at) => names.indexOf(name) !== at)
+
 const checkNames = (views: ReadonlyArray<AnyView>): void => {
-  const names = views.map(({ name }) => name)
-  const twice = names.find((name, at) => names.indexOf(name) !== at)
-  if (twice !== undefined) throw new RangeError(`two views have the name ${twice}`)
+  const name = repeated(views.map((view) => view.name))
+  if (name !== undefined) throw new RangeError(`two views have the name ${name}`)
+  const table = repeated(
+    views.flatMap((view) => [...new Set([view.name, ...view.tables.map((one) => one.name)])])
+  )
+  if (table !== undefined) throw new RangeError(`two views have a table ${table}`)
 }
 
 /**
  * Declares views, each of which may take so long for an event; asks for what they ask for. Throws a
- * RangeError where two have one name.
+ * RangeError where two have one name or table.
  */
 export const layer = <Vs extends ReadonlyArray<AnyView>>(
   views: Vs | undefined,

@@ -61,14 +61,9 @@ export const statuses = (
     rows.map(statusOf)
   )
 
-/** The views of one open ledger. Throws a RangeError where two have one name or table. */
+/** The views of one open ledger. */
 export const make = ({ views, ...deps }: Dependencies) => {
   const { sql } = deps
-  const names = views.flatMap(({ name, tables }) => [
-    ...new Set([name, ...tables.map((table) => table.name)])
-  ])
-  const twice = names.find((name, at) => names.indexOf(name) !== at)
-  if (twice !== undefined) throw new RangeError(`two views have a table ${twice}`)
   const kept = views.map((view): Kept => ({
     view,
     fold: ViewFold.into(view, ViewTables.inPlace)

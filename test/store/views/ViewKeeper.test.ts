@@ -6,10 +6,9 @@ import * as View from "../../../src/core/View.ts"
 import * as Ledger from "../../../src/store/Ledger.ts"
 import * as Views from "../../../src/store/views/Views.ts"
 import * as TestLedger from "../../../src/testing/TestLedger.ts"
-import { balances, balancesOf, Deposited, kinds, postings, views as declared } from "../bank.ts"
+import { balances, balancesOf, deposit, kinds, postings, views as declared } from "../bank.ts"
 import { assertLike, assertSound } from "../ledgerFixtures.ts"
 
-const deposit = (account: string, cents: number) => Deposited.make({ account, cents })
 const append = (...drafts: ReadonlyArray<ReturnType<typeof deposit>>) =>
   Ledger.Ledger.use((ledger) => ledger.appendAll(drafts))
 const by = { operator: "ada", reason: "a wrong turn" }

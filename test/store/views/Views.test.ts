@@ -17,16 +17,15 @@ import * as TestLedger from "../../../src/testing/TestLedger.ts"
 import {
   balances,
   balancesOf,
+  deposit,
   Deposited,
   kinds,
   postings,
   views as declared,
+  withdraw,
   Withdrawn
 } from "../bank.ts"
 import { assertLike, assertSound } from "../ledgerFixtures.ts"
-
-const deposit = (account: string, cents: number) => Deposited.make({ account, cents })
-const withdraw = (account: string, cents: number) => Withdrawn.make({ account, cents })
 
 const rows = (text: string) =>
   Effect.map(

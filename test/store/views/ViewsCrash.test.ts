@@ -11,11 +11,10 @@ import * as Views from "../../../src/store/views/Views.ts"
 import type { Fault } from "../../../src/testing/FaultyDisk.ts"
 import * as FaultyDisk from "../../../src/testing/FaultyDisk.ts"
 import * as TestLedger from "../../../src/testing/TestLedger.ts"
-import { balancesOf, Deposited, postings, visits, Withdrawn } from "../bank.ts"
+import { balancesOf, deposit, postings, visits, Withdrawn } from "../bank.ts"
 import { assertLike, assertSound } from "../ledgerFixtures.ts"
 
 const by = { operator: "ada", reason: "a wrong turn" }
-const deposit = (account: string, cents: number) => Deposited.make({ account, cents })
 const viewsOf = (version: number) => [balancesOf(version), postings, visits] as const
 
 const fill = Effect.gen(function* () {

@@ -7,10 +7,8 @@ import type * as View from "../../../src/core/View.ts"
 import * as Ledger from "../../../src/store/Ledger.ts"
 import * as Views from "../../../src/store/views/Views.ts"
 import * as TestLedger from "../../../src/testing/TestLedger.ts"
-import { balances, balancesOf, Deposited, kinds, views as declared } from "../bank.ts"
+import { balances, balancesOf, deposit, kinds, views as declared } from "../bank.ts"
 import { assertLike, assertSound, query } from "../ledgerFixtures.ts"
-
-const deposit = (account: string, cents: number) => Deposited.make({ account, cents })
 
 const meddle = (directory: string, sql: string) =>
   Effect.sync(() => {

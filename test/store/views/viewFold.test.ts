@@ -7,11 +7,8 @@ import * as Ledger from "../../../src/store/Ledger.ts"
 import * as PolicyGate from "../../../src/store/writing/PolicyGate.ts"
 import * as Views from "../../../src/store/views/Views.ts"
 import * as TestLedger from "../../../src/testing/TestLedger.ts"
-import { balances, balancesOf, Deposited, kinds, postings, Withdrawn } from "../bank.ts"
+import { balances, balancesOf, deposit, kinds, postings, withdraw, Withdrawn } from "../bank.ts"
 import { assertLike, assertSound } from "../ledgerFixtures.ts"
-
-const deposit = (account: string, cents: number) => Deposited.make({ account, cents })
-const withdraw = (account: string, cents: number) => Withdrawn.make({ account, cents })
 
 const inTable = (table: string) =>
   Effect.map(

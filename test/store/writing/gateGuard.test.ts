@@ -12,11 +12,8 @@ import * as Views from "../../../src/store/views/Views.ts"
 import * as PolicyGate from "../../../src/store/writing/PolicyGate.ts"
 import * as FaultyDisk from "../../../src/testing/FaultyDisk.ts"
 import * as TestLedger from "../../../src/testing/TestLedger.ts"
-import { balances, Deposited, Withdrawn } from "../bank.ts"
+import { balances, deposit, withdraw, Withdrawn } from "../bank.ts"
 import { assertLike, assertSound } from "../ledgerFixtures.ts"
-
-const deposit = (account: string, cents: number) => Deposited.make({ account, cents })
-const withdraw = (account: string, cents: number) => Withdrawn.make({ account, cents })
 
 type Ask = (
   draft: PolicyGate.RuleDraft,
